@@ -1,0 +1,171 @@
+//! Orders to the world, and what is worth telling it.
+
+use std::time::Duration;
+
+use super::{Cause, GenerationId, RequestId, Slot, Verdict, WorkerId};
+
+/// An order. The daemon carries orders out in the order in which they were given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Effect {
+    /// Start a worker. Answered by `Spawned` or `SpawnFailed`.
+    Spawn {
+        /// The new worker's name.
+        worker: WorkerId,
+        /// Its place.
+        slot: Slot,
+        /// Whose plan it gets.
+        generation: GenerationId,
+    },
+    /// Ask the worker to stop accepting, finish and leave (`[stop]` of its generation).
+    Drain {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// SIGKILL to everything of the worker.
+    Kill {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// The main process is gone: SIGKILL to whatever it left. Answered by `Vacated`.
+    Sweep {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// A signal to the worker's main process.
+    Signal {
+        /// Which worker.
+        worker: WorkerId,
+        /// The signal's number.
+        signal: i32,
+    },
+    /// Ask the worker how it is. Answered by `Probed`.
+    Probe {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Measure the worker's memory. Answered by `MemoryMeasured`.
+    Measure {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// The caller of a request gets its verdict. Each request gets exactly one.
+    Reply {
+        /// Whose.
+        request: RequestId,
+        /// What came of it.
+        verdict: Verdict,
+    },
+    /// No worker will be born of this generation any more: its plan, environment and directory may go.
+    Retire {
+        /// Which generation.
+        generation: GenerationId,
+    },
+    /// Something worth telling: log, bus, service manager.
+    Announce(Announcement),
+    /// Something that should not have happened, and what was done about it.
+    Warn(Warning),
+    /// The pool is empty and will stay so: leave.
+    Leave {
+        /// With an error (every slot failed) or without.
+        failed: bool,
+    },
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announcement {
+    /// Enough workers are ready for the first time.
+    PoolReady,
+    /// A worker's process runs.
+    WorkerStarted {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// A worker is ready.
+    WorkerReady {
+        /// Which worker.
+        worker: WorkerId,
+        /// Since its start.
+        took: Duration,
+    },
+    /// A worker is asked to leave.
+    WorkerDraining {
+        /// Which worker.
+        worker: WorkerId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A worker did not leave in time and is killed.
+    WorkerKilled {
+        /// Which worker.
+        worker: WorkerId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A worker is gone.
+    WorkerExited {
+        /// Which worker.
+        worker: WorkerId,
+        /// Where it was.
+        slot: Slot,
+        /// Why.
+        cause: Cause,
+        /// It was told to.
+        expected: bool,
+    },
+    /// A slot waits before its next start.
+    SlotWaiting {
+        /// Which slot.
+        slot: Slot,
+        /// How long.
+        delay: Duration,
+    },
+    /// A slot reached its start limit.
+    SlotFailed {
+        /// Which slot.
+        slot: Slot,
+        /// The last cause.
+        cause: Cause,
+    },
+    /// A rollout began.
+    ReloadStarted {
+        /// To which generation.
+        generation: GenerationId,
+    },
+    /// A rollout failed and is being taken back.
+    ReloadAborting {
+        /// Which generation is given up.
+        generation: GenerationId,
+        /// Why.
+        reason: String,
+    },
+    /// A rollout ended.
+    ReloadFinished {
+        /// Which generation it was for.
+        generation: GenerationId,
+        /// What came of it.
+        verdict: Verdict,
+    },
+    /// The pool is ending.
+    Stopping,
+}
+
+/// Something that should not have happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Warning {
+    /// A fact about a worker that the pool does not know (any more).
+    UnknownWorker {
+        /// Which worker.
+        worker: WorkerId,
+        /// The kind of fact.
+        fact: &'static str,
+    },
+    /// A fact that makes no sense in the worker's present phase.
+    OutOfPlace {
+        /// Which worker.
+        worker: WorkerId,
+        /// The kind of fact.
+        fact: &'static str,
+    },
+}
