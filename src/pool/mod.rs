@@ -7,13 +7,29 @@
 mod command;
 mod effect;
 mod event;
+mod facts;
 mod ids;
+mod loss;
+mod machine;
+mod queue;
+mod random;
+mod rollout;
+mod settle;
+mod slot;
 mod verdict;
 mod view;
+mod worker;
 
 pub use command::{Command, ScaleTo};
 pub use effect::{Announcement, Effect, Warning};
 pub use event::{Event, Exit, Notification, ReadySign, SpawnFailure};
 pub use ids::{GenerationId, RequestId, Slot, WorkerId};
+pub use machine::Pool;
 pub use verdict::{Cause, Outcome, Verdict, WorkerFailure};
 pub use view::{LastReload, Phase, PoolPhase, ReloadView, SlotPhase, SlotView, View, WorkerView};
+
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "tests pick out the one effect they speak of")]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -62,8 +62,12 @@ pub enum Cause {
     Oom,
     /// It could not be started.
     Spawn(String),
+    /// The kernel had no room for it (`EAGAIN`, `ENOMEM`, `EMFILE` …).
+    NoRoom(String),
     /// It was not ready in time.
     ReadyTimeout(Duration),
+    /// It said that it is leaving by itself (`STOPPING=1`).
+    LeftByItself,
     /// It fell silent for longer than its watchdog allows.
     Watchdog,
     /// Its health checks failed; the last reason.
@@ -100,6 +104,8 @@ impl fmt::Display for Cause {
             Self::Exit(exit) => exit.fmt(f),
             Self::Oom => f.write_str("killed by the kernel for want of memory (oom)"),
             Self::Spawn(reason) => write!(f, "could not be started: {reason}"),
+            Self::NoRoom(reason) => write!(f, "could not be started for want of resources: {reason}"),
+            Self::LeftByItself => f.write_str("left by itself"),
             Self::ReadyTimeout(span) => write!(f, "was not ready within {}", format_span(*span)),
             Self::Watchdog => f.write_str("missed its watchdog"),
             Self::Unhealthy(reason) => write!(f, "failed its health checks: {reason}"),
@@ -124,6 +130,8 @@ impl Cause {
             Self::Exit(Exit::Unknown) => "unknown",
             Self::Oom => "oom",
             Self::Spawn(_) => "spawn",
+            Self::NoRoom(_) => "resources",
+            Self::LeftByItself => "left",
             Self::ReadyTimeout(_) => "ready-timeout",
             Self::Watchdog => "watchdog",
             Self::Unhealthy(_) => "health",

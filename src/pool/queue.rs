@@ -1,0 +1,326 @@
+//! Wishes: which are done at once, which wait for their turn, and who is told what came of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::machine::{Effects, Ending, Pool};
+use super::rollout::workers_in_words;
+use super::slot::{Holder, Place, Replacement};
+use super::{
+    Announcement, Cause, Command, Effect, Outcome, RequestId, ScaleTo, Slot, Verdict, WorkerFailure, WorkerId,
+};
+use crate::plan::{MAX_WORKERS, Plan};
+use crate::time::Monotonic;
+
+/// So many wishes may wait for their turn.
+pub(super) const MAX_QUEUED: usize = 64;
+/// So many callers may wait for one rollout.
+pub(super) const MAX_CALLERS: usize = 256;
+
+/// A wish that waits until no rollout is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Queued {
+    /// `None`: the plan of that time once more.
+    Rollout {
+        plan: Option<Arc<Plan>>,
+        requests: Vec<RequestId>,
+    },
+    Scale {
+        to: ScaleTo,
+        request: RequestId,
+    },
+}
+
+/// Callers who wait until places are served and workers are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiter {
+    pub(super) requests: Vec<RequestId>,
+    pub(super) served: BTreeSet<Slot>,
+    pub(super) gone: BTreeSet<WorkerId>,
+    pub(super) message: String,
+}
+
+impl Pool {
+    /// One answer for each command.
+    pub(super) fn asked(&mut self, now: Monotonic, request: RequestId, command: Command, out: &mut Effects) {
+        match command {
+            Command::Stop => {
+                self.begin_ending(now, Some(request), false, out);
+            }
+            Command::StopNow => {
+                self.begin_ending(now, Some(request), false, out);
+                let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+                for id in ids {
+                    self.kill(now, id, Cause::Stopped, out);
+                }
+            }
+            _ if self.ending.is_some() => {
+                self.reply(request, Outcome::Refused, "the pool is stopping".into(), None, out);
+            }
+            Command::Restart { slot: None } => self.queue_rollout(None, request, out),
+            Command::Restart { slot: Some(slot) } => self.restart_slot(now, slot, request, out),
+            Command::Scale { to } => self.queue_scale(to, request, out),
+            Command::Signal { slot, signal } => self.signal(slot, signal, request, out),
+            Command::Reset { slot } => self.reset(slot, request, out),
+        }
+    }
+
+    /// A rollout waits for its turn, merged with one that waits at the end of the queue.
+    pub(super) fn queue_rollout(&mut self, plan: Option<Arc<Plan>>, request: RequestId, out: &mut Effects) {
+        if self.ending.is_some() {
+            self.reply(request, Outcome::Refused, "the pool is stopping".into(), None, out);
+            return;
+        }
+        if let Some(Queued::Rollout { plan: queued, requests }) = self.queue.back_mut() {
+            if requests.len() < MAX_CALLERS {
+                // A restart adds nothing to a waiting reload; a reload turns a waiting restart into itself.
+                if plan.is_some() {
+                    *queued = plan;
+                }
+                requests.push(request);
+                return;
+            }
+        } else if self.queue.len() < MAX_QUEUED {
+            self.queue.push_back(Queued::Rollout { plan, requests: vec![request] });
+            return;
+        }
+        self.reply(request, Outcome::Refused, "too many requests are waiting".into(), None, out);
+    }
+
+    fn queue_scale(&mut self, to: ScaleTo, request: RequestId, out: &mut Effects) {
+        if self.queue.len() >= MAX_QUEUED {
+            self.reply(request, Outcome::Refused, "too many requests are waiting".into(), None, out);
+            return;
+        }
+        self.queue.push_back(Queued::Scale { to, request });
+    }
+
+    /// Begins the next waiting wish, if its turn has come. `true`: something was begun.
+    pub(super) fn begin_next(&mut self, now: Monotonic, out: &mut Effects) -> bool {
+        if self.rollout.is_some() || self.ending.is_some() {
+            return false;
+        }
+        match self.queue.pop_front() {
+            Some(Queued::Rollout { plan, requests }) => self.start_rollout(now, plan, requests, out),
+            Some(Queued::Scale { to, request }) => self.scale(now, to, request, out),
+            None => return false,
+        }
+        true
+    }
+
+    fn scale(&mut self, now: Monotonic, to: ScaleTo, request: RequestId, out: &mut Effects) {
+        let target = match to {
+            ScaleTo::Exactly(count) => count,
+            ScaleTo::Up(more) => self.wanted.saturating_add(more),
+            ScaleTo::Down(fewer) => self.wanted.saturating_sub(fewer),
+        };
+        if target > MAX_WORKERS {
+            let message = format!("{target} workers are more than the {MAX_WORKERS} that ganger allows");
+            self.reply(request, Outcome::Refused, message, None, out);
+            return;
+        }
+        let (before, generation) = (self.wanted, self.generation);
+        self.wanted = target;
+        let added: BTreeSet<Slot> = (before..target).map(Slot).collect();
+        for slot in &added {
+            self.places.insert(*slot, Place::new(generation, Holder::Vacant));
+        }
+        let leaving = self.drop_places_from(now, target, Cause::ScaledDown, out);
+        let message = if target == before {
+            format!("there are {} already", workers_in_words(target))
+        } else {
+            format!("scaled from {before} to {}", workers_in_words(target))
+        };
+        self.supersede_waiters(target, out);
+        self.waiters.push(Waiter {
+            requests: vec![request],
+            served: added,
+            gone: leaving.into_iter().collect(),
+            message,
+        });
+    }
+
+    /// Whoever waits for a place that is no more is told so.
+    pub(super) fn supersede_waiters(&mut self, wanted: u32, out: &mut Effects) {
+        let (kept, dropped): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|waiter| waiter.served.iter().all(|slot| slot.0 < wanted));
+        self.waiters = kept;
+        for request in dropped.into_iter().flat_map(|waiter| waiter.requests) {
+            let message = format!("a later request set the pool to {}", workers_in_words(wanted));
+            self.reply(request, Outcome::Superseded, message, None, out);
+        }
+    }
+
+    fn restart_slot(&mut self, now: Monotonic, slot: Slot, request: RequestId, out: &mut Effects) {
+        let Some(place) = self.places.get_mut(&slot) else {
+            self.reply_no_slot(slot, request, out);
+            return;
+        };
+        if place.holder().is_some() {
+            self.wish_replacement(now, slot, Cause::Restarted, Some(request));
+            return;
+        }
+        // Nobody is there to be replaced: starting one is what was meant.
+        place.reset();
+        self.waiters.push(Waiter {
+            requests: vec![request],
+            served: BTreeSet::from([slot]),
+            gone: BTreeSet::new(),
+            message: format!("slot {slot} was started"),
+        });
+    }
+
+    fn signal(&mut self, slot: Option<Slot>, signal: i32, request: RequestId, out: &mut Effects) {
+        if let Some(slot) = slot.filter(|slot| !self.places.contains_key(slot)) {
+            self.reply_no_slot(slot, request, out);
+            return;
+        }
+        let targets: Vec<WorkerId> = self
+            .workers
+            .values()
+            .filter(|worker| worker.is_staying() && worker.pid.is_some())
+            .filter(|worker| slot.is_none_or(|slot| worker.slot == slot))
+            .map(|worker| worker.id)
+            .collect();
+        let count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+        for worker in targets {
+            out.push(Effect::Signal { worker, signal });
+        }
+        let message = format!("signal {signal} was sent to {}", workers_in_words(count));
+        let outcome = if count == 0 { Outcome::Failed } else { Outcome::Done };
+        self.reply(request, outcome, message, None, out);
+    }
+
+    fn reset(&mut self, slot: Option<Slot>, request: RequestId, out: &mut Effects) {
+        if let Some(slot) = slot.filter(|slot| !self.places.contains_key(slot)) {
+            self.reply_no_slot(slot, request, out);
+            return;
+        }
+        let places = self.places.iter_mut().filter(|(number, _)| slot.is_none_or(|slot| **number == slot));
+        for (_, place) in places {
+            place.reset();
+        }
+        if slot.is_none() {
+            self.restarts = 0;
+        }
+        self.reply(request, Outcome::Done, "failures are forgotten".into(), None, out);
+    }
+
+    /// The pool ends: everybody who waits is told, every worker is drained.
+    pub(super) fn begin_ending(
+        &mut self,
+        now: Monotonic,
+        request: Option<RequestId>,
+        failed: bool,
+        out: &mut Effects,
+    ) {
+        if let Some(ending) = &mut self.ending {
+            ending.requests.extend(request);
+            return;
+        }
+        self.ending = Some(Ending { requests: request.into_iter().collect(), failed, left: false });
+        out.push(Effect::Announce(Announcement::Stopping));
+        let mut disappointed: Vec<RequestId> = Vec::new();
+        disappointed.extend(self.rollout.take().into_iter().flat_map(|rollout| rollout.requests));
+        for queued in std::mem::take(&mut self.queue) {
+            match queued {
+                Queued::Rollout { requests, .. } => disappointed.extend(requests),
+                Queued::Scale { request, .. } => disappointed.push(request),
+            }
+        }
+        disappointed.extend(std::mem::take(&mut self.waiters).into_iter().flat_map(|waiter| waiter.requests));
+        self.drop_places_from(now, 0, Cause::Stopped, out);
+        self.reply_failed(disappointed, "the pool was stopped meanwhile", None, out);
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in ids {
+            self.drain(now, id, Cause::Stopped, out);
+        }
+    }
+
+    // ---- telling -------------------------------------------------------------------------------------
+
+    pub(super) fn reply(
+        &self,
+        request: RequestId,
+        outcome: Outcome,
+        message: String,
+        failure: Option<WorkerFailure>,
+        out: &mut Effects,
+    ) {
+        let verdict = Verdict { outcome, message, generation: self.generation, failure };
+        out.push(Effect::Reply { request, verdict });
+    }
+
+    pub(super) fn reply_failed(
+        &self,
+        requests: Vec<RequestId>,
+        message: &str,
+        failure: Option<&WorkerFailure>,
+        out: &mut Effects,
+    ) {
+        for request in requests {
+            self.reply(request, Outcome::Failed, message.to_owned(), failure.cloned(), out);
+        }
+    }
+
+    fn reply_no_slot(&self, slot: Slot, request: RequestId, out: &mut Effects) {
+        let message = match self.wanted {
+            0 => format!("there is no slot {slot}: the pool is scaled to 0"),
+            wanted => format!("there is no slot {slot}: the slots are 0 to {}", wanted - 1),
+        };
+        self.reply(request, Outcome::NotFound, message, None, out);
+    }
+
+    /// A replacement was done; whoever asked for it waits until the old worker is gone.
+    pub(super) fn grant_replacement(
+        &mut self,
+        replacement: Option<Replacement>,
+        slot: Slot,
+        old: Option<WorkerId>,
+    ) {
+        if let Some(replacement) = replacement.filter(|replacement| !replacement.requests.is_empty()) {
+            self.waiters.push(Waiter {
+                requests: replacement.requests,
+                served: BTreeSet::from([slot]),
+                gone: old.into_iter().collect(),
+                message: format!("slot {slot} was restarted"),
+            });
+        }
+    }
+
+    /// A replacement will never be done.
+    pub(super) fn drop_replacement(&self, replacement: Option<Replacement>, out: &mut Effects) {
+        let requests = replacement.map(|replacement| replacement.requests).unwrap_or_default();
+        self.reply_failed(requests, "the slot was removed meanwhile", None, out);
+    }
+
+    /// Whoever waited for this place hears that its worker failed.
+    pub(super) fn waiters_lost(&mut self, slot: Slot, failure: &WorkerFailure, out: &mut Effects) {
+        let (lost, kept): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|waiter| waiter.served.contains(&slot) && !self.is_served(slot));
+        self.waiters = kept;
+        for request in lost.into_iter().flat_map(|waiter| waiter.requests) {
+            let message = format!("the worker in slot {slot} {}; it will be tried again", failure.cause);
+            self.reply(request, Outcome::Partly, message, Some(failure.clone()), out);
+        }
+    }
+
+    /// Tells those whose wait is over. `true`: somebody was told.
+    pub(super) fn satisfy_waiters(&mut self, out: &mut Effects) -> bool {
+        let (done, waiting): (Vec<Waiter>, Vec<Waiter>) =
+            std::mem::take(&mut self.waiters).into_iter().partition(|waiter| {
+                waiter.served.iter().all(|slot| self.is_served(*slot))
+                    && waiter.gone.iter().all(|worker| !self.workers.contains_key(worker))
+            });
+        self.waiters = waiting;
+        let told = !done.is_empty();
+        for waiter in done {
+            for request in waiter.requests {
+                self.reply(request, Outcome::Done, waiter.message.clone(), None, out);
+            }
+        }
+        told
+    }
+}

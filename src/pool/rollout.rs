@@ -1,0 +1,257 @@
+//! Replacing one generation by another: forward slot by slot, or back again when the new one fails.
+
+use super::machine::{Effects, Pool};
+use super::slot::{Holder, Place};
+use super::worker::Life;
+use super::{
+    Announcement, Cause, Effect, GenerationId, LastReload, Outcome, ReloadView, RequestId, Slot, Verdict,
+    WorkerFailure, WorkerId,
+};
+use crate::plan::Plan;
+use crate::time::{Monotonic, format_span};
+use std::sync::Arc;
+
+/// So many workers of the old generation may fail to come back before taking a rollout back is given up.
+const MAX_FAILED_RETURNS: u32 = 3;
+
+/// One rollout under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rollout {
+    pub(super) target: GenerationId,
+    pub(super) from: GenerationId,
+    /// Places before the rollout.
+    pub(super) before: u32,
+    /// Places after it.
+    pub(super) after: u32,
+    pub(super) started: Monotonic,
+    pub(super) requests: Vec<RequestId>,
+    pub(super) course: Course,
+}
+
+/// Where a rollout is heading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Course {
+    /// Places are being moved to the new generation.
+    Forward,
+    /// All places are moved; the last old workers are leaving.
+    Committed,
+    /// The new generation failed; places are being moved back.
+    Backward { reason: String, failure: Option<WorkerFailure>, failed_returns: u32 },
+}
+
+impl Rollout {
+    /// The generation that places are to reach.
+    pub(super) fn goal(&self) -> GenerationId {
+        match self.course {
+            Course::Forward | Course::Committed => self.target,
+            Course::Backward { .. } => self.from,
+        }
+    }
+
+    /// This generation is on trial: any failure of its workers takes the rollout back.
+    pub(super) fn tries(&self, generation: GenerationId) -> bool {
+        self.course == Course::Forward && self.target == generation
+    }
+
+    fn is_backward(&self) -> bool {
+        matches!(self.course, Course::Backward { .. })
+    }
+}
+
+impl Pool {
+    /// Begins a rollout to `plan` (`None`: the present plan once more).
+    pub(super) fn start_rollout(
+        &mut self,
+        now: Monotonic,
+        plan: Option<Arc<Plan>>,
+        requests: Vec<RequestId>,
+        out: &mut Effects,
+    ) {
+        let present = self.plan(self.generation);
+        let plan = plan.unwrap_or_else(|| Arc::clone(&present));
+        let before = self.wanted;
+        let after = if plan.workers == present.workers { before } else { plan.workers };
+        let target = self.new_generation(plan);
+        for number in before..after {
+            self.places.insert(Slot(number), Place::new(self.generation, Holder::Reserved));
+        }
+        self.rollout = Some(Rollout {
+            target,
+            from: self.generation,
+            before,
+            after,
+            started: now,
+            requests,
+            course: Course::Forward,
+        });
+        out.push(Effect::Announce(Announcement::ReloadStarted { generation: target }));
+    }
+
+    /// The places that the rollout still has to move, in order.
+    pub(super) fn outstanding(&self) -> Vec<Slot> {
+        let Some(rollout) = &self.rollout else {
+            return Vec::new();
+        };
+        let goal = rollout.goal();
+        let end = if rollout.is_backward() { rollout.before } else { rollout.after };
+        self.places
+            .iter()
+            .filter(|(slot, place)| slot.0 < end && place.generation != goal)
+            .map(|(slot, _)| *slot)
+            .collect()
+    }
+
+    /// The new generation failed: what it has of places and workers goes back.
+    pub(super) fn abort_rollout(
+        &mut self,
+        now: Monotonic,
+        reason: String,
+        failure: Option<WorkerFailure>,
+        out: &mut Effects,
+    ) {
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
+        let (target, from, before) = (rollout.target, rollout.from, rollout.before);
+        rollout.course = Course::Backward { reason: reason.clone(), failure, failed_returns: 0 };
+        out.push(Effect::Announce(Announcement::ReloadAborting { generation: target, reason }));
+        let mut leaving: Vec<WorkerId> = Vec::new();
+        for place in self.places.values_mut() {
+            leaving.extend(place.successor.take());
+        }
+        for slot in self.slots_from(before) {
+            leaving.extend(self.places.remove(&slot).and_then(|place| place.holder()));
+        }
+        for place in self.places.values_mut() {
+            if place.generation == target && place.holder().is_none() {
+                place.generation = from;
+                place.holder = Holder::Vacant;
+            }
+        }
+        for worker in leaving {
+            self.drain(now, worker, Cause::Aborted, out);
+        }
+    }
+
+    /// A worker of the old generation did not come back while a rollout is taken back.
+    pub(super) fn return_failed(&mut self) {
+        if let Some(Rollout { course: Course::Backward { failed_returns, .. }, .. }) = &mut self.rollout {
+            *failed_returns = failed_returns.saturating_add(1);
+        }
+    }
+
+    /// Takes the rollout as far as facts allow. `true`: something changed.
+    pub(super) fn advance_rollout(&mut self, now: Monotonic, out: &mut Effects) -> bool {
+        let Some(rollout) = &self.rollout else {
+            return false;
+        };
+        let (target, from) = (rollout.target, rollout.from);
+        match &rollout.course {
+            Course::Forward => {
+                if !self.outstanding().is_empty() {
+                    return false;
+                }
+                self.commit(now, out);
+                true
+            }
+            Course::Committed => {
+                if self.workers.values().any(|worker| worker.generation != target) {
+                    return false;
+                }
+                let message = format!(
+                    "generation {target} serves with {} after {}",
+                    workers_in_words(self.wanted),
+                    format_span(now.since(rollout.started))
+                );
+                self.finish_rollout(now, Outcome::Done, message, None, out);
+                true
+            }
+            Course::Backward { failed_returns, reason, failure } => {
+                let given_up = *failed_returns >= MAX_FAILED_RETURNS;
+                let (reason, failure) = (reason.clone(), failure.clone());
+                if given_up {
+                    let message = format!(
+                        "{reason}; generation {from} did not come back everywhere, part of generation {target} stays"
+                    );
+                    self.finish_rollout(now, Outcome::Partly, message, failure, out);
+                    return true;
+                }
+                if !self.outstanding().is_empty() || self.is_returning(target) {
+                    return false;
+                }
+                let message = format!("{reason}; generation {from} goes on serving");
+                self.finish_rollout(now, Outcome::Failed, message, failure, out);
+                true
+            }
+        }
+    }
+
+    /// Workers of `target` are still leaving, or old ones are still starting in their stead.
+    fn is_returning(&self, target: GenerationId) -> bool {
+        self.workers.values().any(|worker| {
+            worker.generation == target
+                || (matches!(worker.life, Life::Starting { .. })
+                    && self.holds(worker.id)
+                    && !self.has_failed_before(worker.slot))
+        })
+    }
+
+    /// All places are on the new generation: surplus places go, the old generation is let go.
+    fn commit(&mut self, now: Monotonic, out: &mut Effects) {
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
+        rollout.course = Course::Committed;
+        self.generation = rollout.target;
+        self.wanted = rollout.after;
+        self.present = self.plan(self.generation);
+        self.supersede_waiters(self.wanted, out);
+        self.drop_places_from(now, self.wanted, Cause::ScaledDown, out);
+    }
+
+    fn finish_rollout(
+        &mut self,
+        now: Monotonic,
+        outcome: Outcome,
+        message: String,
+        failure: Option<WorkerFailure>,
+        out: &mut Effects,
+    ) {
+        let Some(rollout) = self.rollout.take() else {
+            return;
+        };
+        for place in self.places.values_mut() {
+            if matches!(place.holder, Holder::Reserved) {
+                place.holder = Holder::Vacant;
+            }
+        }
+        let verdict = Verdict { outcome, message, generation: self.generation, failure };
+        for request in rollout.requests {
+            out.push(Effect::Reply { request, verdict: verdict.clone() });
+        }
+        out.push(Effect::Announce(Announcement::ReloadFinished {
+            generation: rollout.target,
+            verdict: verdict.clone(),
+        }));
+        self.last_reload = Some(LastReload { verdict, took: now.since(rollout.started), ended: now });
+    }
+
+    /// The rollout as others see it.
+    pub(super) fn reload_view(&self) -> Option<ReloadView> {
+        let rollout = self.rollout.as_ref()?;
+        let goal = rollout.goal();
+        let done = self.places.values().filter(|place| place.generation == goal).count();
+        Some(ReloadView {
+            generation: rollout.target,
+            done: u32::try_from(done).unwrap_or(u32::MAX),
+            total: rollout.after,
+            aborting: rollout.is_backward(),
+            started: rollout.started,
+        })
+    }
+}
+
+/// `1 worker`, `4 workers`.
+pub(super) fn workers_in_words(count: u32) -> String {
+    if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
+}

@@ -1,0 +1,187 @@
+//! A numbered place: who holds it, who is to take over, and what follows a failure.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::random::Random;
+use super::{Cause, Exit, GenerationId, RequestId, SlotPhase, WorkerId};
+use crate::plan::{Restart, RestartPolicy};
+use crate::time::Monotonic;
+
+/// One place in the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The generation that a worker started for this place belongs to.
+    pub(super) generation: GenerationId,
+    pub(super) holder: Holder,
+    /// The worker that is to take over.
+    pub(super) successor: Option<WorkerId>,
+    /// Why the holder is to be replaced by a fresh worker of the same generation.
+    pub(super) replacement: Option<Replacement>,
+    /// Early failures in a row.
+    pub(super) early_failures: u32,
+    /// Recent restarts, oldest first; never more than `StartLimit::burst`.
+    pub(super) restarted_at: VecDeque<Monotonic>,
+    pub(super) restarts: u64,
+    pub(super) last_failure: Option<Cause>,
+}
+
+/// Who holds a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Nobody: a worker is to be started at once.
+    Vacant,
+    /// Nobody yet: a place that a rollout adds; its first worker comes as a successor.
+    Reserved,
+    /// This worker.
+    Worker(WorkerId),
+    /// Nobody until then (backoff).
+    Waiting { until: Monotonic },
+    /// Nobody: the start limit was reached.
+    Failed { until: Option<Monotonic> },
+    /// Nobody, and nobody is to come (`restart.policy`).
+    Finished,
+}
+
+/// A wish to replace the holder by a fresh worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Replacement {
+    pub(super) cause: Cause,
+    /// Not tried before, after an attempt failed.
+    pub(super) not_before: Monotonic,
+    pub(super) attempts: u32,
+    /// Who asked for it.
+    pub(super) requests: Vec<RequestId>,
+}
+
+/// What follows the loss of a holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterLoss {
+    AtOnce,
+    Wait(Duration),
+    Fail,
+    Finish,
+}
+
+impl Place {
+    /// An empty place.
+    pub(super) fn new(generation: GenerationId, holder: Holder) -> Self {
+        Self {
+            generation,
+            holder,
+            successor: None,
+            replacement: None,
+            early_failures: 0,
+            restarted_at: VecDeque::new(),
+            restarts: 0,
+            last_failure: None,
+        }
+    }
+
+    /// The worker that holds the place.
+    pub(super) fn holder(&self) -> Option<WorkerId> {
+        match self.holder {
+            Holder::Worker(worker) => Some(worker),
+            Holder::Vacant
+            | Holder::Reserved
+            | Holder::Waiting { .. }
+            | Holder::Failed { .. }
+            | Holder::Finished => None,
+        }
+    }
+
+    /// The holder was lost. `uptime`: since it was ready (zero if it never was).
+    pub(super) fn lost(
+        &mut self,
+        cause: Cause,
+        uptime: Duration,
+        policy: &Restart,
+        random: &mut Random,
+        now: Monotonic,
+    ) -> AfterLoss {
+        let clean = cause == Cause::Exit(Exit::Code(0));
+        let want_of_room = matches!(cause, Cause::NoRoom(_));
+        self.restarts = self.restarts.saturating_add(1);
+        self.last_failure = Some(cause);
+        let finished = match policy.policy {
+            RestartPolicy::Always => false,
+            RestartPolicy::OnFailure => clean,
+            RestartPolicy::Never => true,
+        };
+        let after = if finished {
+            AfterLoss::Finish
+        } else if !want_of_room && self.over_limit(policy, now) {
+            AfterLoss::Fail
+        } else if uptime >= policy.min_uptime && !uptime.is_zero() {
+            self.early_failures = 0;
+            AfterLoss::AtOnce
+        } else {
+            self.early_failures = self.early_failures.saturating_add(1);
+            AfterLoss::Wait(backoff(policy, self.early_failures, random))
+        };
+        self.holder = match after {
+            AfterLoss::AtOnce => Holder::Vacant,
+            AfterLoss::Wait(delay) => Holder::Waiting { until: now + delay },
+            AfterLoss::Fail => Holder::Failed { until: policy.retry.map(|span| now + span) },
+            AfterLoss::Finish => Holder::Finished,
+        };
+        after
+    }
+
+    /// Counts one more restart; more than the limit allows?
+    fn over_limit(&mut self, policy: &Restart, now: Monotonic) -> bool {
+        let limit = &policy.limit;
+        if limit.interval.is_zero() {
+            return false;
+        }
+        while self.restarted_at.front().is_some_and(|at| now.since(*at) > limit.interval) {
+            self.restarted_at.pop_front();
+        }
+        if self.restarted_at.len() >= usize::try_from(limit.burst).unwrap_or(usize::MAX) {
+            return true;
+        }
+        self.restarted_at.push_back(now);
+        false
+    }
+
+    /// Forgets failures; a waiting or failed place is to be filled at once.
+    pub(super) fn reset(&mut self) {
+        self.early_failures = 0;
+        self.restarted_at.clear();
+        self.restarts = 0;
+        self.last_failure = None;
+        if matches!(self.holder, Holder::Waiting { .. } | Holder::Failed { .. } | Holder::Finished) {
+            self.holder = Holder::Vacant;
+        }
+    }
+
+    /// When the place will be filled without anybody asking.
+    pub(super) fn until(&self) -> Option<Monotonic> {
+        match self.holder {
+            Holder::Waiting { until } => Some(until),
+            Holder::Failed { until } => until,
+            Holder::Vacant | Holder::Reserved | Holder::Worker(_) | Holder::Finished => None,
+        }
+    }
+
+    /// The place's state in a word; `holder_ready`: its holder is ready.
+    pub(super) fn phase(&self, holder_ready: bool) -> SlotPhase {
+        match self.holder {
+            Holder::Worker(_) if holder_ready => SlotPhase::Ready,
+            Holder::Worker(_) | Holder::Vacant | Holder::Reserved => SlotPhase::Starting,
+            Holder::Waiting { .. } => SlotPhase::Waiting,
+            Holder::Failed { .. } => SlotPhase::Failed,
+            Holder::Finished => SlotPhase::Finished,
+        }
+    }
+}
+
+/// The wait after the `failures`-th early failure in a row (1 is the first).
+fn backoff(policy: &Restart, failures: u32, random: &mut Random) -> Duration {
+    let backoff = &policy.backoff;
+    let mut delay = backoff.initial.min(backoff.max);
+    for _ in 1..failures.min(64) {
+        delay = (delay.saturating_mul(backoff.factor_percent.max(100)) / 100).min(backoff.max);
+    }
+    random.lengthen(delay, backoff.jitter_percent)
+}

@@ -1,0 +1,164 @@
+//! What the pool promises, one claim a test, on simulated time.
+
+use super::fixture::{Bench, plan, secs};
+use super::*;
+use std::time::Duration;
+
+fn serving(workers: u32) -> Bench {
+    let mut bench = Bench::new(plan(workers));
+    bench.run(secs(5));
+    assert_eq!(bench.pool.view().phase, PoolPhase::Serving);
+    bench
+}
+
+#[test]
+fn a_new_pool_starts_every_slot_and_says_ready_once() {
+    let bench = serving(4);
+    assert_eq!(bench.pool.view().ready, 4);
+    let said = bench.effects.iter().filter(|e| **e == Effect::Announce(Announcement::PoolReady)).count();
+    assert_eq!(said, 1);
+}
+
+#[test]
+fn a_crashed_worker_is_replaced_at_once() {
+    let mut bench = serving(2);
+    let worker = bench.holder(0);
+    let effects = bench.feed(Event::Exited { worker, exit: Exit::Signal(9), oom: false });
+    assert!(effects.iter().any(|e| matches!(e, Effect::Spawn { slot: Slot(0), .. })), "{effects:?}");
+}
+
+#[test]
+fn a_crash_loop_backs_off_and_ends_in_a_failed_slot_while_the_sibling_serves() {
+    let mut bench = serving(2);
+    for _ in 0..20 {
+        bench.run(secs(0));
+        bench.now = bench.now + Duration::from_millis(50);
+        if bench.pool.view().slots[0].phase == SlotPhase::Ready {
+            let worker = bench.holder(0);
+            bench.exit(worker, Exit::Code(1));
+        } else {
+            bench.pass(Duration::from_secs(2));
+        }
+    }
+    let view = bench.pool.view();
+    assert_eq!(view.slots[0].phase, SlotPhase::Failed);
+    assert_eq!(view.slots[1].phase, SlotPhase::Ready);
+    assert_eq!(view.phase, PoolPhase::Degraded);
+}
+
+#[test]
+fn a_reload_replaces_every_worker_with_never_more_than_one_extra() {
+    let mut bench = serving(3);
+    let request = bench.reload(plan(3));
+    let mut most = 0;
+    while bench.verdict(request).is_none() {
+        most = most.max(bench.pool.view().workers.len());
+        assert!(bench.pool.view().ready == 3, "fewer than three were ready");
+        bench.obey_spawns();
+        most = most.max(bench.pool.view().workers.len());
+        bench.pass(secs(1));
+        bench.obey_drains();
+    }
+    assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Done);
+    assert_eq!(most, 4);
+    assert!(bench.pool.view().workers.iter().all(|worker| worker.generation == GenerationId(2)));
+}
+
+#[test]
+fn a_new_worker_that_exits_before_it_is_ready_takes_the_reload_back() {
+    let mut bench = serving(3);
+    let old: Vec<_> = bench.pool.view().workers.iter().map(|worker| worker.worker).collect();
+    let request = bench.reload(plan(3));
+    let (worker, ..) = bench.unspawned()[0];
+    bench.spawned(worker);
+    bench.exit(worker, Exit::Code(1));
+    let verdict = bench.verdict(request).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Failed);
+    assert_eq!(verdict.failure.as_ref().unwrap().cause, Cause::Exit(Exit::Code(1)));
+    let now: Vec<_> = bench.pool.view().workers.iter().map(|worker| worker.worker).collect();
+    assert_eq!(now, old, "the old workers were touched");
+}
+
+#[test]
+fn a_new_worker_that_dies_after_taking_over_brings_the_old_generation_back() {
+    let mut bench = serving(2);
+    let request = bench.reload(plan(2));
+    bench.obey_spawns();
+    bench.pass(secs(1));
+    bench.obey_drains();
+    assert_eq!(bench.pool.view().workers.iter().find(|w| w.slot == Slot(0)).unwrap().generation.0, 2);
+    let worker = bench.holder(0);
+    bench.exit(worker, Exit::Signal(11));
+    bench.run(secs(20));
+    assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Failed);
+    assert!(bench.pool.view().workers.iter().all(|worker| worker.generation == GenerationId(1)));
+    assert_eq!(bench.pool.view().phase, PoolPhase::Serving);
+}
+
+#[test]
+fn an_old_worker_that_dies_during_a_reload_is_respawned_from_the_old_plan() {
+    let mut bench = serving(2);
+    bench.reload(plan(2));
+    let worker = bench.holder(1);
+    let effects = bench.feed(Event::Exited { worker, exit: Exit::Signal(9), oom: false });
+    assert!(
+        effects.iter().any(|e| matches!(e, Effect::Spawn { slot: Slot(1), generation: GenerationId(1), .. }))
+    );
+}
+
+#[test]
+fn a_worker_that_ignores_the_request_to_leave_is_killed_at_the_deadline() {
+    let mut bench = serving(1);
+    let worker = bench.holder(0);
+    let request = bench.ask(Command::Stop);
+    bench.pass(secs(9));
+    assert!(!bench.effects.contains(&Effect::Kill { worker }));
+    bench.pass(secs(1));
+    assert!(bench.effects.contains(&Effect::Kill { worker }));
+    bench.exit(worker, Exit::Signal(9));
+    assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Done);
+    assert!(bench.effects.contains(&Effect::Leave { failed: false }));
+}
+
+#[test]
+fn a_program_that_cannot_be_run_ends_a_pool_that_never_served() {
+    let mut bench = Bench::new(plan(2));
+    for (worker, ..) in bench.unspawned() {
+        bench.feed(Event::SpawnFailed { worker, failure: SpawnFailure::Program("no such file".into()) });
+    }
+    assert!(bench.effects.contains(&Effect::Leave { failed: true }));
+}
+
+#[test]
+fn scaling_up_and_down_ends_with_a_verdict_each() {
+    let mut bench = serving(2);
+    let up = bench.ask(Command::Scale { to: ScaleTo::Up(2) });
+    bench.run(secs(1));
+    assert_eq!(bench.verdict(up).unwrap().message, "scaled from 2 to 4 workers");
+    let down = bench.ask(Command::Scale { to: ScaleTo::Exactly(1) });
+    bench.run(secs(1));
+    assert_eq!(bench.verdict(down).unwrap().outcome, Outcome::Done);
+    assert_eq!(bench.pool.view().workers.len(), 1);
+}
+
+#[test]
+fn a_second_reload_during_the_first_gets_its_own_verdict() {
+    let mut bench = serving(2);
+    let first = bench.reload(plan(2));
+    let second = bench.reload(plan(3));
+    let third = bench.reload(plan(4));
+    bench.run(secs(60));
+    for request in [first, second, third] {
+        assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Done);
+    }
+    assert_eq!(bench.pool.view().workers.len(), 4);
+    assert_eq!(bench.pool.generation(), GenerationId(3), "the waiting reloads were not merged");
+}
+
+#[test]
+fn a_fact_about_an_unknown_worker_is_only_a_warning() {
+    let mut bench = serving(1);
+    let worker = WorkerId(999);
+    let effects = bench.feed(Event::Vacated { worker });
+    assert_eq!(effects, [Effect::Warn(Warning::UnknownWorker { worker, fact: "vacated" })]);
+}

@@ -1,0 +1,365 @@
+//! One process life: what it is in now, when something is due for it, and how it answers facts.
+
+use std::time::Duration;
+
+use super::random::Random;
+use super::{Cause, GenerationId, Notification, Phase, ReadySign, Slot, WorkerId, WorkerView};
+use crate::plan::{Plan, ReadyWhen};
+use crate::time::Monotonic;
+
+/// Time between two readiness probes of a starting worker.
+pub(super) const READY_PROBE_INTERVAL: Duration = Duration::from_millis(200);
+/// The most that one `EXTEND_TIMEOUT_USEC=` of a worker is believed.
+pub(super) const MAX_EXTENSION: Duration = Duration::from_secs(3600);
+/// Memory is measured so often that a leak of this many bytes a second is seen before limit × 1.2.
+const FASTEST_LEAK: u64 = 50 * 1_048_576;
+/// Bounds of the time between two measurements.
+const MEASURE_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// One worker that is not gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Worker {
+    pub(super) id: WorkerId,
+    pub(super) slot: Slot,
+    pub(super) generation: GenerationId,
+    pub(super) pid: Option<u32>,
+    pub(super) started: Monotonic,
+    pub(super) life: Life,
+    pub(super) status: Option<String>,
+    pub(super) memory: Option<u64>,
+}
+
+/// A worker's phase with what only that phase knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Ordered; must be ready by `deadline`. `probe_at`: the next readiness probe, once it runs.
+    Starting { deadline: Monotonic, probe_at: Option<Monotonic> },
+    /// Serving.
+    Ready(Standing),
+    /// Asked to leave by `deadline`.
+    Draining(Leaving),
+    /// Killed; the exit has not been reported yet.
+    Killed(Leaving),
+    /// The main process is gone; what it left is being removed.
+    Leftover(Leaving),
+}
+
+/// What a ready worker is watched for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) since: Monotonic,
+    pub(super) watchdog: Option<Watch>,
+    pub(super) checks: Option<Checks>,
+    pub(super) retire_at: Option<Monotonic>,
+    pub(super) measure_at: Option<Monotonic>,
+}
+
+/// An armed watchdog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watch {
+    pub(super) interval: Duration,
+    pub(super) deadline: Monotonic,
+}
+
+/// Health checks under way: a probe is out while `next` is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Checks {
+    pub(super) next: Option<Monotonic>,
+    pub(super) failures: u32,
+}
+
+/// A worker on its way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leaving {
+    pub(super) cause: Cause,
+    pub(super) deadline: Monotonic,
+    pub(super) ready_at: Option<Monotonic>,
+}
+
+/// What came due for one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Due {
+    /// It was not ready in time.
+    ReadyTimeout,
+    /// It has lived long enough to count as ready.
+    Started,
+    /// It is to be asked how it is.
+    Probe,
+    /// Its memory is to be measured.
+    Measure,
+    /// It has to be replaced.
+    Replace(Cause),
+    /// It did not leave in time.
+    DrainTimeout,
+}
+
+impl Worker {
+    /// A worker that was just ordered.
+    pub(super) fn new(
+        id: WorkerId,
+        slot: Slot,
+        generation: GenerationId,
+        plan: &Plan,
+        now: Monotonic,
+    ) -> Self {
+        let life = Life::Starting { deadline: now + plan.ready.timeout, probe_at: None };
+        Self { id, slot, generation, pid: None, started: now, life, status: None, memory: None }
+    }
+
+    /// Since when it has been ready, if it is.
+    pub(super) fn ready_since(&self) -> Option<Monotonic> {
+        match &self.life {
+            Life::Ready(standing) => Some(standing.since),
+            Life::Starting { .. } | Life::Draining(_) | Life::Killed(_) | Life::Leftover(_) => None,
+        }
+    }
+
+    /// It is starting or ready: nobody has asked it to leave.
+    pub(super) fn is_staying(&self) -> bool {
+        matches!(self.life, Life::Starting { .. } | Life::Ready(_))
+    }
+
+    /// When it became ready, whatever came later.
+    fn ready_at(&self) -> Option<Monotonic> {
+        match &self.life {
+            Life::Starting { .. } => None,
+            Life::Ready(standing) => Some(standing.since),
+            Life::Draining(leaving) | Life::Killed(leaving) | Life::Leftover(leaving) => leaving.ready_at,
+        }
+    }
+
+    /// Its process runs: readiness probes begin.
+    pub(super) fn spawned(&mut self, pid: u32, plan: &Plan, now: Monotonic) {
+        self.pid = Some(pid);
+        if let Life::Starting { probe_at, .. } = &mut self.life
+            && plan.ready.when == ReadyWhen::Http
+        {
+            *probe_at = Some(now);
+        }
+    }
+
+    /// It is ready: the watch over it begins.
+    pub(super) fn become_ready(&mut self, plan: &Plan, random: &mut Random, now: Monotonic) {
+        let checks = plan.health.as_ref().map(|health| Checks {
+            next: Some((self.started + health.grace).max(now + health.interval)),
+            failures: 0,
+        });
+        let retire_at = plan
+            .recycle
+            .lifetime
+            .map(|lifetime| now + random.lengthen(lifetime, plan.recycle.jitter_percent));
+        let measure_at = plan.recycle.memory.map(|limit| now + next_measure(limit, 0));
+        self.life = Life::Ready(Standing { since: now, watchdog: None, checks, retire_at, measure_at });
+    }
+
+    /// It is asked to leave, or killed.
+    pub(super) fn leave(&mut self, cause: Cause, deadline: Monotonic) {
+        let leaving = Leaving { cause, deadline, ready_at: self.ready_at() };
+        self.life = Life::Draining(leaving);
+    }
+
+    /// It is killed: at its drain deadline, or at once.
+    pub(super) fn killed(&mut self, now: Monotonic, cause: Cause) {
+        let leaving = Leaving { cause, deadline: now, ready_at: self.ready_at() };
+        self.life = Life::Killed(leaving);
+    }
+
+    /// Its main process is gone.
+    pub(super) fn main_gone(&mut self, now: Monotonic, cause: Cause) {
+        let leaving = Leaving { cause, deadline: now, ready_at: self.ready_at() };
+        self.life = Life::Leftover(leaving);
+    }
+
+    /// What it said of itself. `true`: it is leaving by itself (`STOPPING=1`).
+    pub(super) fn notified(&mut self, notification: Notification, plan: &Plan, now: Monotonic) -> bool {
+        match notification {
+            Notification::Status(text) => self.status = Some(text),
+            Notification::Stopping => return matches!(self.life, Life::Ready(_)),
+            Notification::WatchdogPing => self.arm_watchdog(plan.watchdog, now),
+            Notification::WatchdogTrigger => self.arm_watchdog(Some(Duration::ZERO), now),
+            Notification::WatchdogInterval(interval) => {
+                self.arm_watchdog((!interval.is_zero()).then_some(interval), now);
+            }
+            Notification::ExtendTimeout(span) => self.extend(span.min(MAX_EXTENSION), now),
+            Notification::Reloading => {}
+        }
+        false
+    }
+
+    fn arm_watchdog(&mut self, interval: Option<Duration>, now: Monotonic) {
+        if let Life::Ready(standing) = &mut self.life {
+            // An interval that the worker set itself outlives its later pings.
+            let own = standing.watchdog.map(|watch| watch.interval);
+            standing.watchdog = own
+                .filter(|own| interval.is_some_and(|new| new > *own))
+                .or(interval)
+                .map(|interval| Watch { interval, deadline: now + interval });
+        }
+    }
+
+    fn extend(&mut self, span: Duration, now: Monotonic) {
+        match &mut self.life {
+            Life::Starting { deadline, .. } => *deadline = (*deadline).max(now + span),
+            Life::Draining(leaving) => leaving.deadline = leaving.deadline.max(now + span),
+            Life::Ready(_) | Life::Killed(_) | Life::Leftover(_) => {}
+        }
+    }
+
+    /// A health check came back. The reason, once it counts as sick.
+    pub(super) fn checked(
+        &mut self,
+        outcome: Result<(), String>,
+        plan: &Plan,
+        now: Monotonic,
+    ) -> Option<Cause> {
+        let (Life::Ready(standing), Some(health)) = (&mut self.life, plan.health.as_ref()) else {
+            return None;
+        };
+        let checks = standing.checks.as_mut()?;
+        checks.next = Some(now + health.interval);
+        match outcome {
+            Ok(()) => {
+                checks.failures = 0;
+                None
+            }
+            Err(reason) => {
+                checks.failures = checks.failures.saturating_add(1);
+                (checks.failures >= health.failures).then_some(Cause::Unhealthy(reason))
+            }
+        }
+    }
+
+    /// Its memory was measured. The reason, once it is too much.
+    pub(super) fn measured(&mut self, bytes: u64, plan: &Plan, now: Monotonic) -> Option<Cause> {
+        self.memory = Some(bytes);
+        let limit = plan.recycle.memory?;
+        if let Life::Ready(standing) = &mut self.life {
+            standing.measure_at = Some(now + next_measure(limit, bytes));
+            return (bytes >= limit).then_some(Cause::Memory(bytes));
+        }
+        None
+    }
+
+    /// What is due at `now`; each thing is reported once, and its next time is set.
+    pub(super) fn due(&mut self, plan: &Plan, now: Monotonic) -> Vec<Due> {
+        let mut due = Vec::new();
+        match &mut self.life {
+            Life::Starting { deadline, probe_at } => {
+                let lived = self.started + plan.restart.min_uptime;
+                if plan.ready.when == ReadyWhen::Started && self.pid.is_some() && lived <= now {
+                    due.push(Due::Started);
+                } else if *deadline <= now {
+                    due.push(Due::ReadyTimeout);
+                } else if probe_at.is_some_and(|at| at <= now) {
+                    *probe_at = None;
+                    due.push(Due::Probe);
+                }
+            }
+            Life::Ready(standing) => standing.due(now, &mut due),
+            Life::Draining(leaving) if leaving.deadline <= now => due.push(Due::DrainTimeout),
+            Life::Draining(_) | Life::Killed(_) | Life::Leftover(_) => {}
+        }
+        due
+    }
+
+    /// A readiness probe failed: ask again a little later.
+    pub(super) fn probe_again(&mut self, now: Monotonic) {
+        if let Life::Starting { probe_at, .. } = &mut self.life {
+            *probe_at = Some(now + READY_PROBE_INTERVAL);
+        }
+    }
+
+    /// When `due` will next have something to say, and why.
+    pub(super) fn next_due(&self, plan: &Plan) -> Option<(Monotonic, &'static str)> {
+        match &self.life {
+            Life::Starting { deadline, probe_at } => {
+                let started = (plan.ready.when == ReadyWhen::Started && self.pid.is_some())
+                    .then_some((self.started + plan.restart.min_uptime, "minimum uptime"));
+                let probe = probe_at.map(|at| (at, "readiness probe"));
+                [Some((*deadline, "readiness timeout")), started, probe].into_iter().flatten().min()
+            }
+            Life::Ready(standing) => standing.next_due(),
+            Life::Draining(leaving) => Some((leaving.deadline, "drain timeout")),
+            Life::Killed(_) | Life::Leftover(_) => None,
+        }
+    }
+
+    /// Whether this sign makes a starting worker ready under `when`.
+    pub(super) fn believes(when: ReadyWhen, sign: ReadySign) -> bool {
+        match when {
+            ReadyWhen::Auto => {
+                matches!(sign, ReadySign::Notify | ReadySign::Listening | ReadySign::Message)
+            }
+            ReadyWhen::Notify => sign == ReadySign::Notify,
+            ReadyWhen::Listening => sign == ReadySign::Listening,
+            ReadyWhen::Message => sign == ReadySign::Message,
+            ReadyWhen::Fd => sign == ReadySign::Fd,
+            ReadyWhen::Http => sign == ReadySign::Http,
+            ReadyWhen::Started => false,
+        }
+    }
+
+    /// The worker as others see it.
+    pub(super) fn view(&self) -> WorkerView {
+        let (phase, deadline) = match &self.life {
+            Life::Starting { .. } => (Phase::Starting, None),
+            Life::Ready(_) => (Phase::Ready, None),
+            Life::Draining(leaving) => (Phase::Draining, Some(leaving.deadline)),
+            Life::Killed(_) | Life::Leftover(_) => (Phase::Stopping, None),
+        };
+        WorkerView {
+            worker: self.id,
+            slot: self.slot,
+            generation: self.generation,
+            phase,
+            pid: self.pid,
+            started: self.started,
+            ready_at: self.ready_at(),
+            deadline,
+            status: self.status.clone(),
+            memory: self.memory,
+        }
+    }
+}
+
+impl Standing {
+    fn due(&mut self, now: Monotonic, due: &mut Vec<Due>) {
+        if self.watchdog.is_some_and(|watch| watch.deadline <= now) {
+            self.watchdog = None;
+            due.push(Due::Replace(Cause::Watchdog));
+        }
+        if let Some(checks) = &mut self.checks
+            && checks.next.is_some_and(|next| next <= now)
+        {
+            checks.next = None;
+            due.push(Due::Probe);
+        }
+        if self.measure_at.is_some_and(|at| at <= now) {
+            self.measure_at = None;
+            due.push(Due::Measure);
+        }
+        if self.retire_at.is_some_and(|at| at <= now) {
+            self.retire_at = None;
+            due.push(Due::Replace(Cause::Age));
+        }
+    }
+
+    fn next_due(&self) -> Option<(Monotonic, &'static str)> {
+        [
+            self.watchdog.map(|watch| (watch.deadline, "worker watchdog")),
+            self.checks.and_then(|checks| checks.next).map(|at| (at, "health check")),
+            self.measure_at.map(|at| (at, "memory measurement")),
+            self.retire_at.map(|at| (at, "lifetime")),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+/// Half the time in which the fastest leak would fill what is left of `limit`, within bounds.
+fn next_measure(limit: u64, used: u64) -> Duration {
+    let left = limit.saturating_sub(used);
+    let millis = left.saturating_mul(500) / FASTEST_LEAK;
+    Duration::from_millis(millis).clamp(MEASURE_BOUNDS.0, MEASURE_BOUNDS.1)
+}
