@@ -1,0 +1,187 @@
+//! Signal and reap exactly that process: by pidfd (pidfd_open(2)), never by number. Which process deserves it
+//! is decided elsewhere.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::libc;
+
+use super::error::{Attempted, Result, SysError};
+
+/// How a process ended (waitid(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// exit(2) with this status.
+    Code(i32),
+    /// Killed by this signal.
+    Signal(i32),
+}
+
+/// A process that is held by a pidfd: its number cannot be taken by another one behind our back.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    fd: OwnedFd,
+}
+
+impl Child {
+    /// Takes over a pidfd that belongs to `pid`.
+    #[must_use]
+    pub fn from_parts(pid: u32, fd: OwnedFd) -> Self {
+        Self { pid, fd }
+    }
+
+    /// Opens a pidfd for a process that is known to be `pid` now.
+    ///
+    /// # Errors
+    /// `ESRCH` when there is no such process.
+    pub fn open(pid: u32) -> Result<Self> {
+        let raw = i32::try_from(pid).ok().filter(|pid| *pid > 0);
+        let raw = raw.ok_or_else(|| SysError::new(format!("open process {pid}"), Errno::ESRCH))?;
+        // SAFETY: pidfd_open takes two numbers and returns a new close-on-exec descriptor.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, raw, 0) };
+        let fd = Errno::result(fd).attempted(|| format!("open process {pid}"))?;
+        let fd = RawFd::try_from(fd).map_err(|_| SysError::new("open a process", Errno::EBADF))?;
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+        Ok(Self { pid, fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// The process id: a label to show.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends a signal (pidfd_send_signal(2)). A process that is gone already is no error: `false`.
+    ///
+    /// # Errors
+    /// `EPERM`, or `EINVAL` for a number that is no signal.
+    pub fn send_signal(&self, signal: i32) -> Result<bool> {
+        let null = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: the descriptor is ours and open; a null siginfo is allowed.
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.fd.as_raw_fd(), signal, null, 0) };
+        match Errno::result(sent) {
+            Ok(_) => Ok(true),
+            Err(Errno::ESRCH) => Ok(false),
+            Err(errno) => {
+                Err(SysError::new(format!("send {} to {}", super::signals::name(signal), self.pid), errno))
+            }
+        }
+    }
+
+    /// Reaps the process if it has ended; the descriptor is readable (`POLLIN`) from then on.
+    ///
+    /// # Errors
+    /// `ECHILD` when it is not our child, or was reaped already.
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        let fd = libc::id_t::try_from(self.fd.as_raw_fd()).unwrap_or(libc::id_t::MAX);
+        let ended = wait_id(libc::P_PIDFD, fd, libc::WEXITED | libc::WNOHANG);
+        Ok(ended.attempted(|| format!("reap process {}", self.pid))?.map(|(_, status)| status))
+    }
+
+    /// Whether the process has ended, without reaping it; a process that is not our child counts as ended when
+    /// it cannot be signalled any more.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let fd = libc::id_t::try_from(self.fd.as_raw_fd()).unwrap_or(libc::id_t::MAX);
+        match wait_id(libc::P_PIDFD, fd, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
+            Ok(ended) => ended.is_some(),
+            Err(_) => !self.send_signal(0).unwrap_or(true),
+        }
+    }
+
+    /// Gives up the pidfd itself (to keep it in a descriptor store, for instance).
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Child {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: i32) -> nix::Result<Option<(i32, ExitStatus)>> {
+    loop {
+        // SAFETY: siginfo_t is plain data; all zeroes is a value of it (and waitid's "nothing yet").
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: `info` is live for the call; waitid writes at most one siginfo_t.
+        let answer = unsafe { libc::waitid(kind, id, &raw mut info, flags) };
+        match Errno::result(answer) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) => {
+                // SAFETY: after a successful waitid the SIGCHLD members are the valid ones; zero means none.
+                let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+                if pid == 0 {
+                    return Ok(None);
+                }
+                let status = match info.si_code {
+                    libc::CLD_EXITED => ExitStatus::Code(status),
+                    _ => ExitStatus::Signal(status),
+                };
+                return Ok(Some((pid, status)));
+            }
+        }
+    }
+}
+
+/// The most orphans that one call of [`reap_orphans`] takes, so that a flood cannot hold up the event loop.
+pub const MAX_ORPHANS_AT_ONCE: usize = 256;
+
+/// What [`reap_orphans`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reaped {
+    /// Processes that nobody tracks, now reaped.
+    pub orphans: Vec<(u32, ExitStatus)>,
+    /// A tracked child that has ended: reap it by its pidfd, then call again.
+    pub tracked: Option<u32>,
+    /// There may be more: call again.
+    pub more: bool,
+}
+
+/// Reaps ended children that `is_tracked` does not know: orphans that were reparented to us as PID 1 or child
+/// subreaper. A tracked child is never taken; it is reported, because the kernel shows ended children one by one.
+///
+/// # Errors
+/// None is expected; "no children at all" is an empty answer.
+pub fn reap_orphans(is_tracked: impl Fn(u32) -> bool) -> Result<Reaped> {
+    let mut reaped = Reaped::default();
+    while reaped.orphans.len() < MAX_ORPHANS_AT_ONCE {
+        let seen = match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
+            Ok(None) | Err(Errno::ECHILD) => return Ok(reaped),
+            Ok(Some((pid, _))) => pid,
+            Err(errno) => return Err(SysError::new("look for ended children", errno)),
+        };
+        let pid = u32::try_from(seen).unwrap_or(0);
+        if is_tracked(pid) {
+            reaped.tracked = Some(pid);
+            return Ok(reaped);
+        }
+        let id = libc::id_t::try_from(seen).unwrap_or(0);
+        match wait_id(libc::P_PID, id, libc::WEXITED | libc::WNOHANG) {
+            Ok(Some((_, status))) => reaped.orphans.push((pid, status)),
+            Ok(None) | Err(Errno::ECHILD) => {}
+            Err(errno) => return Err(SysError::new(format!("reap process {pid}"), errno)),
+        }
+    }
+    reaped.more = true;
+    Ok(reaped)
+}
+
+/// Makes orphaned descendants our children (`PR_SET_CHILD_SUBREAPER`, prctl(2)).
+///
+/// # Errors
+/// None on any kernel that runs ganger.
+pub fn set_child_subreaper() -> Result<()> {
+    nix::sys::prctl::set_child_subreaper(true).attempted(|| "become a child subreaper")
+}

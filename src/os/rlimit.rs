@@ -1,0 +1,36 @@
+//! The limit of open files: high for ganger, as it was for workers (programs that use select(2) or loop over
+//! every descriptor expect the soft limit to be low).
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::error::{Attempted, Result};
+
+/// A soft and a hard limit (getrlimit(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// In force now.
+    pub soft: u64,
+    /// The most that the soft limit may be raised to.
+    pub hard: u64,
+}
+
+/// The present limit of open files.
+///
+/// # Errors
+/// None on Linux.
+pub fn open_files() -> Result<Limit> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).attempted(|| "read the limit of open files")?;
+    Ok(Limit { soft, hard })
+}
+
+/// Raises the soft limit of open files to the hard one and returns the limit of before, to be restored in
+/// workers.
+///
+/// # Errors
+/// When the kernel refuses; the old limit is in force then.
+pub fn raise_open_files() -> Result<Limit> {
+    let before = open_files()?;
+    setrlimit(Resource::RLIMIT_NOFILE, before.hard, before.hard)
+        .attempted(|| format!("raise the limit of open files to {}", before.hard))?;
+    Ok(before)
+}
