@@ -284,11 +284,8 @@ impl Builder<'_> {
             min_uptime: s.span("restart.min-uptime"),
             backoff,
             limit: StartLimit {
-                burst: s.count_or_off("restart.limit.burst").unwrap_or(u32::MAX),
-                interval: match s.count_or_off("restart.limit.burst") {
-                    Some(_) => s.span("restart.limit.interval"),
-                    None => std::time::Duration::ZERO,
-                },
+                burst: s.count("restart.limit.burst"),
+                interval: s.span("restart.limit.interval"),
             },
             retry: s.span_or_off("restart.retry"),
             all_failed: match s.choice("restart.all-failed") {

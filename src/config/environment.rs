@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
+use super::check::MAX_WORD_BYTES;
 use super::diagnostic::{At, Complaint};
-use super::kind::MAX_WORD_BYTES;
 use super::value::{Value, What};
 use super::words::is_variable_name;
 
@@ -261,7 +261,7 @@ mod tests {
             .iter()
             .map(|fault| match &fault.at {
                 At::Path(_, Some(line)) => *line,
-                at => panic!("{at:?}"),
+                at @ (At::Path(_, None) | At::Default | At::Flag(_) | At::Span { .. }) => panic!("{at:?}"),
             })
             .collect();
         assert_eq!(lines, [2, 3, 4, 5, 6]);

@@ -55,6 +55,10 @@ const fn span_or_off(min_ms: u64, max_ms: u64) -> Kind {
     Kind::Span { min_ms, max_ms, off: true }
 }
 
+const fn count(min: u32, max: u32) -> Kind {
+    Kind::Count { min, max, off: false }
+}
+
 /// A day, in milliseconds.
 const DAY: u64 = 86_400_000;
 
@@ -65,7 +69,7 @@ pub(super) const FREE_TABLES: &[&str] = &["env", "profile"];
 pub const KEYS: &[Key] = {
     use Standard::{Flag, Number, Text, Unset};
     &[
-        key("command", Kind::Command, Unset("required"), "what a worker runs"),
+        key("command", Kind::Command { off: false }, Unset("required"), "what a worker runs"),
         key("directory", Kind::Directory, Unset("ganger's own"), "working directory of the workers"),
         key("user", Kind::Account, Unset("ganger's own"), "user that the workers run as"),
         key("group", Kind::Account, Unset("the user's primary group"), "group that the workers run as"),
@@ -81,7 +85,7 @@ pub const KEYS: &[Key] = {
         key("ready.http", Kind::Probe, Unset("none"), "request that a worker which is up answers"),
         key(
             "ready.fd",
-            Kind::Count { min: 3, max: 1023 },
+            Kind::Count { min: 3, max: 1023, off: true },
             Unset("the first free one"),
             "descriptor for when = \"fd\"",
         ),
@@ -101,12 +105,7 @@ pub const KEYS: &[Key] = {
             Text("10%"),
             "random part of a wait",
         ),
-        key(
-            "restart.limit.burst",
-            Kind::Count { min: 1, max: 1_000_000 },
-            Number(10),
-            "restarts of a slot …",
-        ),
+        key("restart.limit.burst", count(1, 1_000_000), Number(10), "restarts of a slot …"),
         key(
             "restart.limit.interval",
             span_or_off(1, 365 * DAY),
@@ -123,12 +122,7 @@ pub const KEYS: &[Key] = {
         key("stop.signal", Kind::Signal, Text("TERM"), "signal that asks a worker to leave"),
         key("stop.timeout", span(0, 7 * DAY), Text("30s"), "time for leaving, then SIGKILL"),
         key("stop.message", Kind::Text, Unset("none"), "message that asks a Node worker to leave"),
-        key(
-            "reload.max-surge",
-            Kind::Count { min: 1, max: 4096 },
-            Number(1),
-            "extra workers during a reload",
-        ),
+        key("reload.max-surge", count(1, 4096), Number(1), "extra workers during a reload"),
         key("reload.bake", span(0, DAY), Text("1s"), "time a new worker must hold out"),
         key("recycle.memory", Kind::Size, Unset("off"), "memory at which a worker is replaced"),
         key(
@@ -147,7 +141,12 @@ pub const KEYS: &[Key] = {
         key("limit.memory", Kind::Size, Unset("off"), "memory at which a worker is killed"),
         key("limit.memory-high", Kind::Size, Unset("off"), "memory at which a worker is slowed"),
         key("limit.cpu", Kind::Percent { max: 409_600, off: true }, Unset("off"), "share of one CPU"),
-        key("limit.tasks", Kind::Count { min: 1, max: 4_194_304 }, Unset("off"), "processes and threads"),
+        key(
+            "limit.tasks",
+            Kind::Count { min: 1, max: 4_194_304, off: true },
+            Unset("off"),
+            "processes and threads",
+        ),
         key(
             "watchdog.worker",
             span_or_off(100, DAY),
@@ -155,10 +154,15 @@ pub const KEYS: &[Key] = {
             "silence after which a worker is replaced",
         ),
         key("health.http", Kind::Probe, Unset("off"), "request that a healthy worker answers"),
-        key("health.exec", Kind::Probing, Unset("off"), "command that exits with 0 for a healthy worker"),
+        key(
+            "health.exec",
+            Kind::Command { off: true },
+            Unset("off"),
+            "command that exits with 0 for a healthy worker",
+        ),
         key("health.interval", span(100, DAY), Text("10s"), "time between two questions"),
         key("health.timeout", span(10, DAY), Text("5s"), "time for an answer"),
-        key("health.failures", Kind::Count { min: 1, max: 1000 }, Number(3), "failures in a row that count"),
+        key("health.failures", count(1, 1000), Number(3), "failures in a row that count"),
         key("health.grace", span(0, DAY), Text("0s"), "time after a start in which failures do not count"),
         key("log.stdout", Kind::Sink, Text("auto"), "where standard output goes"),
         key("log.stderr", Kind::Sink, Text("auto"), "where standard error goes"),

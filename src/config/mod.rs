@@ -10,11 +10,13 @@
 mod address;
 mod build;
 mod calendar;
+mod check;
 mod diagnostic;
 mod environment;
 mod excerpt;
 mod keys;
 mod kind;
+mod listen;
 mod loaded;
 mod near;
 mod probe;
