@@ -40,6 +40,22 @@ impl AppName {
         Ok(Self(text.to_owned()))
     }
 
+    /// The name on the bus, `org.ganger1.` and the app's name as one element: whatever a bus name cannot hold
+    /// (anything but ASCII letters and digits, and a digit in front) becomes `_` and two hexadecimal digits, as
+    /// in systemd's own object paths. `my-app` is `org.ganger1.my_2dapp`.
+    #[must_use]
+    pub fn bus_name(&self) -> String {
+        let mut name = String::from("org.ganger1.");
+        for (at, byte) in self.0.bytes().enumerate() {
+            if byte.is_ascii_alphabetic() || (byte.is_ascii_digit() && at > 0) {
+                name.push(char::from(byte));
+            } else {
+                name.push_str(&format!("_{byte:02x}"));
+            }
+        }
+        name
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -56,6 +72,20 @@ impl fmt::Display for AppName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_name_has_a_bus_name_of_its_own() {
+        for (app, bus) in [
+            ("api", "org.ganger1.api"),
+            ("my-app", "org.ganger1.my_2dapp"),
+            ("my_2dapp", "org.ganger1.my_5f2dapp"),
+            ("9lives.v2", "org.ganger1._39lives_2ev2"),
+        ] {
+            assert_eq!(AppName::new(app).map(|name| name.bus_name()), Ok(bus.to_owned()));
+        }
+        let longest = AppName::new(&"_".repeat(AppName::MAX_LEN)).map(|name| name.bus_name().len());
+        assert!(longest.is_ok_and(|length| length <= 255));
+    }
 
     #[test]
     fn a_name_is_safe_in_a_path_and_in_a_unit_name() {

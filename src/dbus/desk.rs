@@ -1,0 +1,396 @@
+//! Where one connection's calls are answered: looking at once, wishes when their verdict is there. Calls are
+//! read one by one, and the next is not read before the answer to a look is written, so a caller that does not
+//! read holds up nobody but itself. It decides no permission and no outcome.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::JoinSet;
+use zbus::export::futures_core::Stream;
+use zbus::message::{Flags, Header, Type};
+use zbus::{Connection, Message, MessageStream, ObjectPath};
+
+use super::access::{self, Action};
+use super::calls::{self, Fault, LIMITS_EXCEEDED, UNKNOWN_METHOD};
+use super::members::{APP, Interface, Object, WORKER, worker_path};
+use super::properties::{self, Dict, Row};
+use super::words::{outcome_error, outcome_word};
+use super::{Ask, Caller, Hub, MAX_ASKS_PER_CONNECTION, Origin, Wish, herald, introspect};
+use crate::pool::{Outcome, Slot, Verdict, View};
+
+/// Callers of the bus whose name and permission are being found out at a time.
+const MAX_LOOKUPS: usize = 64;
+/// Questions to polkit at a time.
+const MAX_QUESTIONS: usize = 16;
+/// Where the bus itself is found; on the private socket ganger plays the little of it that `busctl` needs.
+const BUS_PATH: &str = "/org/freedesktop/DBus";
+const PEER: &str = "org.freedesktop.DBus.Peer";
+
+/// Ganger's own interfaces, whose methods all change something.
+static OWN: [&Interface; 2] = [&APP, &WORKER];
+
+/// How a connection came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Door {
+    /// By the private socket; the kernel says who it is.
+    Private(Caller),
+    /// By the system bus, where polkit can be asked.
+    SystemBus,
+    /// By a user's bus.
+    UserBus,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Desk {
+    connection: Connection,
+    hub: Hub,
+    door: Door,
+    asking: Arc<Semaphore>,
+    questions: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+    telling: bool,
+}
+
+/// The next message of a stream.
+pub(super) async fn next(stream: &mut MessageStream) -> Option<zbus::Result<Message>> {
+    std::future::poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
+}
+
+fn fault(name: &'static str, text: impl Into<String>) -> Fault {
+    Fault::new(name, text)
+}
+
+fn broken(error: impl std::fmt::Display) -> Fault {
+    Fault::new("org.freedesktop.DBus.Error.Failed", error.to_string())
+}
+
+impl Desk {
+    /// A desk for `connection`. Who comes by the bus is told everything; on the private socket who asked for it.
+    pub(super) fn new(connection: Connection, hub: Hub, door: Door) -> Self {
+        let asking = match door {
+            Door::Private(_) => MAX_ASKS_PER_CONNECTION,
+            Door::SystemBus | Door::UserBus => MAX_LOOKUPS,
+        };
+        let mut desk = Self {
+            connection,
+            hub,
+            door,
+            asking: Arc::new(Semaphore::new(asking)),
+            questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            tasks: JoinSet::new(),
+            telling: false,
+        };
+        if !matches!(door, Door::Private(_)) {
+            desk.tell();
+        }
+        desk
+    }
+
+    /// Serves until the connection ends.
+    pub(super) async fn serve(mut self, mut stream: MessageStream) {
+        while let Some(Ok(message)) = next(&mut stream).await {
+            while self.tasks.try_join_next().is_some() {}
+            if message.message_type() != Type::MethodCall {
+                self.overhear(&message);
+                continue;
+            }
+            let header = message.header();
+            let reply = match self.answer(&message, &header) {
+                Ok(reply) => reply,
+                Err(fault) => error(&header, &fault),
+            };
+            if let Some(reply) = reply.filter(|_| wants_reply(&header))
+                && self.connection.send(&reply).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn tell(&mut self) {
+        if !self.telling {
+            self.telling = true;
+            self.tasks.spawn(herald::tell(self.connection.clone(), self.hub.clone()));
+        }
+    }
+
+    /// What the bus says about our name.
+    fn overhear(&self, message: &Message) {
+        let header = message.header();
+        let from_bus = header.sender().is_some_and(|sender| sender.as_str() == "org.freedesktop.DBus");
+        let Some(member) = header.member().filter(|_| from_bus) else { return };
+        let body = message.body();
+        let name = body.deserialize::<&str>().unwrap_or_default();
+        if name == self.hub.identity.app.bus_name() {
+            match member.as_str() {
+                "NameLost" => tracing::warn!("the bus name {name} was lost"),
+                "NameAcquired" => tracing::debug!("the bus name {name} is ours"),
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, call: &Message, header: &Header<'_>) -> Result<Option<Message>, Fault> {
+        let path = header.path().map_or("", |path| path.as_str());
+        let member = header.member().map_or("", |member| member.as_str());
+        let asked = header.interface().map(|interface| interface.as_str().to_owned());
+        let private = matches!(self.door, Door::Private(_));
+        if private && path == BUS_PATH {
+            return self.play_bus(member, header).map(Some);
+        }
+        if asked.as_deref() == Some(PEER) {
+            return peer(member, header).map(Some);
+        }
+        let view = self.hub.view();
+        let object = Object::at(path).filter(|object| match object {
+            Object::Worker(slot) => Row::of(&view, *slot).is_some(),
+            Object::App | Object::Way(_) => true,
+        });
+        let object = object.ok_or_else(|| {
+            fault("org.freedesktop.DBus.Error.UnknownObject", format!("there is no object {path}"))
+        })?;
+        let interface = find_interface(object, asked.as_deref(), member)?;
+        if OWN.iter().any(|own| own.name == interface.name) {
+            return self.ask(object, member, call).map(|()| None);
+        }
+        self.look(object, member, call, header, &view).map(Some)
+    }
+
+    /// Answers a call that only looks.
+    fn look(
+        &self,
+        object: Object,
+        member: &str,
+        call: &Message,
+        header: &Header<'_>,
+        view: &View,
+    ) -> Result<Message, Fault> {
+        let reply = Message::method_return(header);
+        let reply = match member {
+            "Introspect" => reply.build(&introspect::object_xml(object, view)),
+            "Ping" | "GetMachineId" => return peer(member, header),
+            "Get" => {
+                let (interface, name) = calls::arguments::<(String, String)>(call)?;
+                let value = self.properties(object, &interface, view)?.remove(name.as_str());
+                let value = value.ok_or_else(|| {
+                    fault(
+                        "org.freedesktop.DBus.Error.UnknownProperty",
+                        format!("there is no property {name}"),
+                    )
+                })?;
+                reply.build(&value)
+            }
+            "GetAll" => {
+                let interface = calls::arguments::<String>(call)?;
+                reply.build(&self.properties(object, &interface, view)?)
+            }
+            "Set" => {
+                let text = "every property can only be read";
+                return Err(fault("org.freedesktop.DBus.Error.PropertyReadOnly", text));
+            }
+            "GetManagedObjects" => {
+                let mut objects = BTreeMap::new();
+                for slot in &view.slots {
+                    objects.extend(managed(slot.slot, view)?);
+                }
+                reply.build(&objects)
+            }
+            _ => return Err(fault(UNKNOWN_METHOD, format!("there is no method {member}"))),
+        };
+        reply.map_err(broken)
+    }
+
+    fn properties(&self, object: Object, interface: &str, view: &View) -> Result<Dict, Fault> {
+        let known = object.interfaces().iter().any(|known| known.name == interface) || interface.is_empty();
+        if !known {
+            let text = format!("there is no interface {interface}");
+            return Err(fault("org.freedesktop.DBus.Error.UnknownInterface", text));
+        }
+        let own = interface.is_empty() || interface.starts_with("org.ganger1.");
+        Ok(match object {
+            Object::App if own => properties::all_of_app(&self.hub.identity, view, self.hub.missed()),
+            Object::Worker(slot) if own => {
+                Row::of(view, slot).map(properties::all_of_worker).unwrap_or_default()
+            }
+            Object::App | Object::Worker(_) | Object::Way(_) => Dict::new(),
+        })
+    }
+
+    /// The little of a bus that lets `busctl --address=unix:path=…` talk to the private socket.
+    fn play_bus(&mut self, member: &str, header: &Header<'_>) -> Result<Message, Fault> {
+        let reply = Message::method_return(header);
+        let reply = match member {
+            "Hello" => reply.build(&":1.1"),
+            "GetNameOwner" => reply.build(&":1.0"),
+            "AddMatch" => {
+                self.tell();
+                reply.build(&())
+            }
+            "RemoveMatch" => reply.build(&()),
+            _ => {
+                return Err(fault(
+                    UNKNOWN_METHOD,
+                    format!("{member}: this is no bus, but one app's own socket"),
+                ));
+            }
+        };
+        reply.map_err(broken)
+    }
+
+    /// Hands a wish on; the answer follows with its verdict.
+    fn ask(&mut self, object: Object, member: &str, call: &Message) -> Result<(), Fault> {
+        let origin = match self.door {
+            Door::Private(_) => Origin::Private,
+            Door::SystemBus | Door::UserBus => Origin::Bus,
+        };
+        let (wish, action) = calls::wish(object, member, call, origin)?;
+        let permit = Arc::clone(&self.asking).try_acquire_owned().map_err(|_| access::too_many())?;
+        let call = call.clone();
+        let connection = self.connection.clone();
+        let Door::Private(caller) = self.door else {
+            let (hub, questions) = (self.hub.clone(), Arc::clone(&self.questions));
+            let door = self.door;
+            self.tasks.spawn(async move {
+                let admitted = admit(&connection, &hub, door, &questions, &call, action).await;
+                drop(permit);
+                let pending = admitted.and_then(|caller| submit(&hub, wish, caller));
+                reply_later(connection, call, pending).await;
+            });
+            return Ok(());
+        };
+        if !caller.uid.is_some_and(|uid| access::is_master(uid, self.hub.identity.uid)) {
+            let why = "over the private socket only root and the app's own user may change anything";
+            return Err(access::denied(action, why));
+        }
+        let pending = submit(&self.hub, wish, caller)?;
+        self.tasks.spawn(async move {
+            reply_later(connection, call, Ok(pending)).await;
+            drop(permit);
+        });
+        Ok(())
+    }
+}
+
+/// What a slot's object is in `GetManagedObjects` and `InterfacesAdded`.
+pub(super) type Managed = (ObjectPath<'static>, BTreeMap<&'static str, Dict>);
+
+/// The entry of a slot's object; none when there is no such slot.
+pub(super) fn managed(slot: Slot, view: &View) -> Result<Option<Managed>, Fault> {
+    let Some(row) = Row::of(view, slot) else { return Ok(None) };
+    let path = ObjectPath::try_from(worker_path(slot)).map_err(broken)?;
+    Ok(Some((path, BTreeMap::from([(WORKER.name, properties::all_of_worker(row))]))))
+}
+
+fn find_interface(object: Object, asked: Option<&str>, member: &str) -> Result<&'static Interface, Fault> {
+    let has = object.interfaces();
+    let found = match asked {
+        Some(name) => Some(has.iter().find(|interface| interface.name == name).ok_or_else(|| {
+            fault("org.freedesktop.DBus.Error.UnknownInterface", format!("there is no interface {name} here"))
+        })?),
+        None => has.iter().find(|interface| interface.method(member).is_some()),
+    };
+    found
+        .filter(|interface| interface.method(member).is_some())
+        .copied()
+        .ok_or_else(|| fault(UNKNOWN_METHOD, format!("there is no method {member}")))
+}
+
+fn peer(member: &str, header: &Header<'_>) -> Result<Message, Fault> {
+    let reply = Message::method_return(header);
+    match member {
+        "Ping" => reply.build(&()).map_err(broken),
+        "GetMachineId" => {
+            let id = std::fs::read_to_string("/etc/machine-id").map_err(broken)?;
+            reply.build(&id.trim()).map_err(broken)
+        }
+        _ => Err(fault(UNKNOWN_METHOD, format!("there is no method {member}"))),
+    }
+}
+
+async fn admit(
+    connection: &Connection,
+    hub: &Hub,
+    door: Door,
+    questions: &Semaphore,
+    call: &Message,
+    action: Action,
+) -> Result<Caller, Fault> {
+    let caller = access::caller(connection, &call.header()).await?;
+    if caller.uid.is_some_and(|uid| access::is_master(uid, hub.identity.uid)) {
+        return Ok(caller);
+    }
+    match door {
+        Door::SystemBus => {
+            let _question = questions.try_acquire().map_err(|_| access::too_many())?;
+            access::polkit(connection, call, action, hub.identity.app.as_str()).await?;
+            Ok(caller)
+        }
+        Door::UserBus | Door::Private(_) => {
+            Err(access::denied(action, "only root and the app's own user may change anything"))
+        }
+    }
+}
+
+/// A wish that was handed on.
+struct Pending {
+    verdict: oneshot::Receiver<Verdict>,
+    _permit: OwnedSemaphorePermit,
+}
+
+fn submit(hub: &Hub, wish: Wish, caller: Caller) -> Result<Pending, Fault> {
+    let permit = Arc::clone(&hub.in_flight).try_acquire_owned().map_err(|_| access::too_many())?;
+    let (reply, verdict) = oneshot::channel();
+    match hub.asks.try_send(Ask { wish, reply, caller }) {
+        Ok(()) => Ok(Pending { verdict, _permit: permit }),
+        Err(tokio::sync::mpsc::error::TrySendError::Full(_)) => {
+            Err(fault(LIMITS_EXCEEDED, "ganger is busy with other requests, try again later"))
+        }
+        Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => Err(leaving()),
+    }
+}
+
+fn leaving() -> Fault {
+    fault("org.freedesktop.DBus.Error.NoReply", "ganger is leaving, the request got no verdict")
+}
+
+async fn reply_later(connection: Connection, call: Message, pending: Result<Pending, Fault>) {
+    let header = call.header();
+    let (reply, _pending) = match pending {
+        Ok(mut pending) => {
+            let reply = match (&mut pending.verdict).await {
+                Ok(verdict) => verdict_reply(&header, &verdict),
+                Err(_) => error(&header, &leaving()),
+            };
+            (reply, Some(pending))
+        }
+        Err(fault) => (error(&header, &fault), None),
+    };
+    if let Some(reply) = reply.filter(|_| wants_reply(&header)) {
+        let _ = connection.send(&reply).await;
+    }
+}
+
+/// A verdict as an answer: what was not done is an error, so that `busctl call` fails, too.
+fn verdict_reply(header: &Header<'_>, verdict: &Verdict) -> Option<Message> {
+    let Verdict { outcome, message, generation, failure } = verdict;
+    let failure = failure.as_ref().map(properties::failure_dict).unwrap_or_default();
+    let built = if *outcome == Outcome::Done {
+        let body = (outcome_word(*outcome), message.as_str(), generation.0, failure);
+        Message::method_return(header).build(&body)
+    } else {
+        let body = (message.as_str(), generation.0, failure);
+        Message::error(header, outcome_error(*outcome)).build(&body)
+    };
+    built.ok()
+}
+
+fn error(header: &Header<'_>, fault: &Fault) -> Option<Message> {
+    Message::error(header, fault.name).build(&fault.text.as_str()).ok()
+}
+
+fn wants_reply(header: &Header<'_>) -> bool {
+    !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED)
+}

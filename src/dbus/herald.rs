@@ -1,0 +1,110 @@
+//! How one listener is told what happens: signals as they come, changed properties at a bounded rate. A
+//! listener that does not read misses signals, which are counted and told, and finds several changes of a
+//! property as one; nothing grows.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+use zbus::{Connection, Message};
+
+use super::desk::managed;
+use super::diff::{Change, difference};
+use super::members::{APP_NAME, APP_PATH, OBJECT_MANAGER, PROPERTIES, WORKER_NAME, worker_path};
+use super::{Hub, Notice};
+use crate::pool::{Slot, View};
+
+/// The least time between two rounds of changed properties.
+const GAP: Duration = Duration::from_millis(100);
+
+type ViewReceiver = watch::Receiver<Arc<View>>;
+
+/// Tells everything until the connection or the supervisor ends.
+pub(super) async fn tell(connection: Connection, hub: Hub) {
+    let mut notices = hub.notices.subscribe();
+    let mut view = hub.view.clone();
+    let mut told = Arc::clone(&view.borrow_and_update());
+    let mut later = Box::pin(changed(view, Duration::ZERO));
+    loop {
+        let done = match first(notices.recv(), later.as_mut()).await {
+            First::Left(Ok(notice)) => send_notice(&connection, &notice).await,
+            First::Left(Err(RecvError::Lagged(count))) => {
+                hub.missed.fetch_add(count, Ordering::Relaxed);
+                let signal = Message::signal(APP_PATH, APP_NAME, "SignalsMissed");
+                send(&connection, signal.build(&count)).await
+            }
+            First::Left(Err(RecvError::Closed)) | First::Right(None) => return,
+            First::Right(Some(mut view)) => {
+                let now = Arc::clone(&view.borrow_and_update());
+                let done = send_difference(&connection, &hub, &told, &now).await;
+                told = now;
+                later.set(changed(view, GAP));
+                done
+            }
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+}
+
+/// The next change, not before `gap` is over; `None` when the supervisor ends.
+async fn changed(mut view: ViewReceiver, gap: Duration) -> Option<ViewReceiver> {
+    if !gap.is_zero() {
+        tokio::time::sleep(gap).await;
+    }
+    view.changed().await.ok().map(|()| view)
+}
+
+enum First<A, B> {
+    Left(A),
+    Right(B),
+}
+
+/// Whichever is done first; the other is not lost, for both kinds of waiting can be taken up again.
+async fn first<A: Future, B: Future>(left: A, right: B) -> First<A::Output, B::Output> {
+    let (mut left, mut right) = (pin!(left), pin!(right));
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(output) = left.as_mut().poll(context) {
+            return Poll::Ready(First::Left(output));
+        }
+        right.as_mut().poll(context).map(First::Right)
+    })
+    .await
+}
+
+async fn send(connection: &Connection, message: zbus::Result<Message>) -> zbus::Result<()> {
+    connection.send(&message?).await
+}
+
+async fn send_notice(connection: &Connection, notice: &Notice) -> zbus::Result<()> {
+    send(connection, notice.message()).await
+}
+
+async fn send_difference(connection: &Connection, hub: &Hub, old: &View, new: &View) -> zbus::Result<()> {
+    let difference = difference(&hub.identity, old, new);
+    for slot in difference.removed {
+        send(connection, removed(slot)).await?;
+    }
+    for slot in difference.added {
+        if let Ok(Some((path, interfaces))) = managed(slot, new) {
+            let signal = Message::signal(APP_PATH, OBJECT_MANAGER.name, "InterfacesAdded");
+            send(connection, signal.build(&(path, interfaces))).await?;
+        }
+    }
+    for Change { path, interface, changed, invalidated } in difference.changes {
+        let signal = Message::signal(path, PROPERTIES.name, "PropertiesChanged");
+        send(connection, signal.build(&(interface, changed, invalidated))).await?;
+    }
+    Ok(())
+}
+
+fn removed(slot: Slot) -> zbus::Result<Message> {
+    let path = zbus::ObjectPath::try_from(worker_path(slot))?;
+    Message::signal(APP_PATH, OBJECT_MANAGER.name, "InterfacesRemoved").build(&(path, vec![WORKER_NAME]))
+}

@@ -1,0 +1,90 @@
+//! The words of `org.ganger1`: how states and verdicts are spelled for people and programs, and the one-line
+//! status. It decides no state, only its name.
+
+use crate::pool::{Outcome, Phase, PoolPhase, SlotPhase, View};
+
+/// The pool's state in a word.
+#[must_use]
+pub const fn pool_word(phase: PoolPhase) -> &'static str {
+    match phase {
+        PoolPhase::Starting => "starting",
+        PoolPhase::Serving => "serving",
+        PoolPhase::Degraded => "degraded",
+        PoolPhase::Down => "down",
+        PoolPhase::Reloading => "reloading",
+        PoolPhase::Stopping => "stopping",
+    }
+}
+
+/// A slot's state in a word.
+#[must_use]
+pub const fn slot_word(phase: SlotPhase) -> &'static str {
+    match phase {
+        SlotPhase::Starting => "starting",
+        SlotPhase::Ready => "ready",
+        SlotPhase::Waiting => "waiting",
+        SlotPhase::Failed => "failed",
+        SlotPhase::Finished => "finished",
+        SlotPhase::Leaving => "leaving",
+    }
+}
+
+/// A worker's phase in a word.
+#[must_use]
+pub const fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Starting => "starting",
+        Phase::Ready => "ready",
+        Phase::Draining => "draining",
+        Phase::Stopping => "stopping",
+    }
+}
+
+const OUTCOMES: [(Outcome, &str, &str); 6] = [
+    (Outcome::Done, "done", "org.ganger1.Error.Done"),
+    (Outcome::Failed, "failed", "org.ganger1.Error.Failed"),
+    (Outcome::Partly, "partly", "org.ganger1.Error.Partly"),
+    (Outcome::NotFound, "not-found", "org.ganger1.Error.NotFound"),
+    (Outcome::Superseded, "superseded", "org.ganger1.Error.Superseded"),
+    (Outcome::Refused, "refused", "org.ganger1.Error.Refused"),
+];
+
+/// What came of a wish, in a word.
+#[must_use]
+pub fn outcome_word(outcome: Outcome) -> &'static str {
+    OUTCOMES.iter().find(|(known, _, _)| *known == outcome).map_or("failed", |(_, word, _)| word)
+}
+
+/// The D-Bus error that carries an outcome other than `Done`.
+pub(super) fn outcome_error(outcome: Outcome) -> &'static str {
+    OUTCOMES.iter().find(|(known, _, _)| *known == outcome).map_or("", |(_, _, error)| error)
+}
+
+/// The outcome that a D-Bus error carries.
+pub(super) fn outcome_of_error(name: &str) -> Option<Outcome> {
+    OUTCOMES.iter().find(|(_, _, error)| *error == name).map(|(outcome, _, _)| *outcome)
+}
+
+/// The outcome that a word means.
+pub(super) fn outcome_of_word(word: &str) -> Option<Outcome> {
+    OUTCOMES.iter().find(|(_, known, _)| *known == word).map(|(outcome, _, _)| *outcome)
+}
+
+/// The pool in one line, for the `Status` property and `STATUS=`: `4/4 workers ready, generation 2`.
+#[must_use]
+pub fn status_line(view: &View) -> String {
+    let workers = format!("{}/{} workers ready, generation {}", view.ready, view.wanted, view.generation);
+    let failed = view.slots.iter().filter(|slot| slot.phase == SlotPhase::Failed).count();
+    let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+    let now = match (&view.reload, view.phase) {
+        (_, PoolPhase::Stopping) => ", stopping".to_owned(),
+        (Some(reload), _) if reload.aborting => {
+            format!(", taking back generation {}", reload.generation)
+        }
+        (Some(reload), _) => {
+            format!(", reloading to generation {}: {}/{}", reload.generation, reload.done, reload.total)
+        }
+        (None, _) => String::new(),
+    };
+    format!("{workers}{failed}{now}")
+}
