@@ -1,0 +1,18 @@
+// A worker in Node on the inherited descriptor, in systemd's own way (no cluster channel).
+//
+//     ganger run examples/node-fd/hello-node-fd.toml
+'use strict';
+const http = require('node:http');
+
+const server = http.createServer((request, response) => {
+  // While the server closes, each answer also ends its keep-alive connection.
+  if (!server.listening) response.setHeader('Connection', 'close');
+  response.end(`hello from Node, worker ${process.env.GANGER_WORKER ?? '-'}, pid ${process.pid}\n`);
+});
+
+server.listen({ fd: 3 }); // 3: the first of LISTEN_FDS
+
+process.on('SIGTERM', () => {
+  server.close();
+  server.closeIdleConnections?.();
+});
