@@ -4,4 +4,5 @@
 //! within named limits, and is fuzzed (`fuzz/`). What a fact *means* is decided elsewhere.
 
 pub mod listen_fds;
+pub mod node;
 pub mod notify;
