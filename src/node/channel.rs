@@ -1,0 +1,168 @@
+//! What is known of one worker at the other end of its channel: how far it is, which handles it holds, what
+//! is on its way to it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::report::{Handle, Policy};
+use super::{ConnectionId, ListenerId};
+use crate::proto::node::{Data, Key, Outcome, Seq, ToWorker};
+use crate::time::Monotonic;
+
+/// The most notes about one worker; a forger cannot fill the log.
+const MAX_NOTES: u32 = 100;
+
+/// How far the worker is. Whether it listens is not part of it: servers come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// From its start on.
+    Open,
+    /// It closes its servers: told to, or by itself (then without a last call).
+    Leaving {
+        /// When its stop signal is due although it has not drained.
+        last_call: Option<Monotonic>,
+    },
+    /// The channel is closed, the process may still be there.
+    Closed {
+        /// When its stop signal is due.
+        signal: Option<Monotonic>,
+    },
+}
+
+/// A listening handle that the worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub(super) listener: ListenerId,
+    /// The worker has the descriptor itself.
+    pub(super) shared: bool,
+}
+
+/// A descriptor on its way; Node acknowledges them in order, without saying which.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Passed {
+    Answer(Answer),
+    Connection { seq: Seq },
+}
+
+/// The answer to a query, as often as it must be given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) ack: Seq,
+    pub(super) key: Key,
+    pub(super) listener: ListenerId,
+    pub(super) outcome: Outcome,
+    pub(super) data: Data,
+    pub(super) tries: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) generation: u64,
+    pub(super) policy: Policy,
+    pub(super) phase: Phase,
+    pub(super) grants: BTreeMap<Key, Grant>,
+    pub(super) passed: VecDeque<Passed>,
+    /// Connections by the number of the message that carried them.
+    pub(super) on_their_way: BTreeMap<Seq, (ListenerId, ConnectionId)>,
+    /// Answers whose descriptor did not arrive.
+    pub(super) again: Vec<(Monotonic, Answer)>,
+    next_seq: Seq,
+    notes: u32,
+}
+
+impl Channel {
+    pub(super) fn new(generation: u64, policy: Policy) -> Self {
+        Self {
+            generation,
+            policy,
+            phase: Phase::Open,
+            grants: BTreeMap::new(),
+            passed: VecDeque::new(),
+            on_their_way: BTreeMap::new(),
+            again: Vec::new(),
+            next_seq: 0,
+            notes: 0,
+        }
+    }
+
+    pub(super) fn seq(&mut self) -> Seq {
+        let seq = self.next_seq;
+        self.next_seq = seq.saturating_add(1);
+        seq
+    }
+
+    /// Whether one more note may be made.
+    pub(super) fn may_note(&mut self) -> bool {
+        self.notes = self.notes.saturating_add(1);
+        self.notes <= MAX_NOTES
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed { .. })
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    pub(super) fn holds(&self, listener: ListenerId) -> bool {
+        self.grants.values().any(|grant| grant.listener == listener)
+    }
+
+    /// The line for an answer, and what goes along.
+    pub(super) fn answer(&mut self, answer: Answer) -> (ToWorker, Option<Handle>) {
+        let seq = self.seq();
+        let message = ToWorker::Answer {
+            ack: answer.ack,
+            key: answer.key.clone(),
+            outcome: answer.outcome.clone(),
+            data: answer.data.clone(),
+            seq,
+        };
+        let handle = message.carries_handle().then_some(Handle::Listener(answer.listener));
+        if handle.is_some() {
+            self.passed.push_back(Passed::Answer(answer));
+        }
+        (message, handle)
+    }
+
+    /// The line for a connection.
+    pub(super) fn new_connection(
+        &mut self,
+        listener: ListenerId,
+        connection: ConnectionId,
+    ) -> Option<ToWorker> {
+        let (key, _) = self.grants.iter().find(|(_, grant)| grant.listener == listener)?;
+        let key = key.clone();
+        let seq = self.seq();
+        self.on_their_way.insert(seq, (listener, connection));
+        self.passed.push_back(Passed::Connection { seq });
+        Some(ToWorker::NewConnection { key, seq })
+    }
+
+    /// The next moment at which something is due.
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        let phase = match self.phase {
+            Phase::Open => None,
+            Phase::Leaving { last_call } => last_call,
+            Phase::Closed { signal } => signal,
+        };
+        self.again.iter().map(|(when, _)| *when).chain(phase).min()
+    }
+
+    /// Whether the stop signal is due; it is due once.
+    pub(super) fn take_signal(&mut self, now: Monotonic) -> bool {
+        let due = match &mut self.phase {
+            Phase::Open => return false,
+            Phase::Leaving { last_call } => last_call,
+            Phase::Closed { signal } => signal,
+        };
+        due.take_if(|when| *when <= now).is_some()
+    }
+
+    /// Answers that are to be given again.
+    pub(super) fn take_again(&mut self, now: Monotonic) -> Vec<Answer> {
+        let (due, later) = std::mem::take(&mut self.again).into_iter().partition(|(when, _)| *when <= now);
+        self.again = later;
+        due.into_iter().map(|(_, answer): (Monotonic, Answer)| answer).collect()
+    }
+}

@@ -1,0 +1,338 @@
+//! Which socket answers a `listen()`. All workers of all generations share one table, so that the same call
+//! gets the same socket everywhere.
+//!
+//! In order: what the same call got before; the inherited socket of the same number, path or port; the only
+//! inherited socket there is, when nobody has it (its port may differ); a socket that ganger binds. Policy
+//! says whether the last two happen.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use super::bind::{BindAddress, BindRequest, abstract_text};
+use super::{ListenerId, MAX_BOUND, MAX_CLAIMS, errno};
+use crate::plan::{Address, SocketKind, Unmatched};
+use crate::proto::node::{AddressType, Data, Listen};
+
+/// The first descriptor that systemd passes (sd_listen_fds(3)): what `listen({fd: 3})` means.
+const FIRST_FD: i64 = 3;
+/// Ports below this need a privilege (ip(7), `ip_unprivileged_port_start`).
+const FIRST_COMMON_PORT: u16 = 1024;
+
+/// A socket that ganger was given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inherited {
+    /// Stream or datagram.
+    pub kind: SocketKind,
+    /// Where it is bound; paths with symbolic links resolved.
+    pub address: Address,
+}
+
+/// How well a socket fits what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// As asked.
+    Exact,
+    /// The app asked for one address, the socket takes all.
+    Wider,
+    /// The app asked for all addresses, the socket takes one.
+    Narrower,
+    /// Another port or path: the only inherited socket there is.
+    Adopted,
+    /// Not inherited: ganger bound it.
+    Bound,
+}
+
+/// Whose rights a worker has, compared with ganger's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// The same user: whatever ganger binds for it, it could bind by itself.
+    Same,
+    /// Another user: ganger makes no file and takes no privileged port for it.
+    Lesser,
+}
+
+/// How a `listen()` is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Resolved {
+    /// With this socket.
+    Use(ListenerId, Fit),
+    /// With a socket that must be made first.
+    Bind(ListenerId, BindRequest),
+    /// With an errno.
+    Refused(i32),
+}
+
+/// Two calls with the same key get the same socket. The index counts only calls with port 0.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct ClaimKey {
+    address: Option<String>,
+    port: Option<i64>,
+    address_type: AddressType,
+    fd: Option<i64>,
+    index: u64,
+}
+
+#[derive(Debug)]
+struct Claim {
+    listener: ListenerId,
+    fit: Fit,
+    /// The youngest generation that made this call.
+    generation: u64,
+}
+
+/// One socket of the app.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) kind: SocketKind,
+    /// `None` while it is being bound.
+    pub(super) address: Option<Address>,
+    pub(super) inherited: bool,
+    /// The first worker's data (TLS ticket keys), for all.
+    data: Data,
+}
+
+/// Who asks.
+pub(super) struct Asker<'a> {
+    pub(super) generation: u64,
+    /// The sockets that this worker holds already.
+    pub(super) holds: &'a dyn Fn(ListenerId) -> bool,
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Claims {
+    listeners: BTreeMap<ListenerId, Listener>,
+    claims: BTreeMap<ClaimKey, Claim>,
+    next_listener: u32,
+}
+
+impl ClaimKey {
+    fn of(listen: &Listen) -> Self {
+        Self {
+            address: listen.address.clone(),
+            port: listen.port,
+            address_type: listen.address_type,
+            fd: listen.fd,
+            index: if listen.port == Some(0) { listen.index } else { 0 },
+        }
+    }
+}
+
+impl Claims {
+    pub(super) fn new(inherited: Vec<Inherited>) -> Self {
+        let mut listeners = BTreeMap::new();
+        let mut next_listener = 0;
+        for Inherited { kind, address } in inherited {
+            let listener = Listener { kind, address: Some(address), inherited: true, data: Data::default() };
+            listeners.insert(ListenerId(next_listener), listener);
+            next_listener = next_listener.saturating_add(1);
+        }
+        Self { listeners, claims: BTreeMap::new(), next_listener }
+    }
+
+    pub(super) fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(&id)
+    }
+
+    /// Answers one call, and remembers the answer.
+    pub(super) fn claim(
+        &mut self,
+        listen: &Listen,
+        asker: &Asker<'_>,
+        unmatched: Unmatched,
+        trust: Trust,
+    ) -> Resolved {
+        let key = ClaimKey::of(listen);
+        if let Some(claim) = self.claims.get_mut(&key) {
+            claim.generation = claim.generation.max(asker.generation);
+            return Resolved::Use(claim.listener, claim.fit);
+        }
+        if self.claims.len() >= MAX_CLAIMS {
+            return Resolved::Refused(errno::EMFILE);
+        }
+        let resolved = self.resolve(listen, asker, unmatched, trust);
+        let (listener, fit) = match &resolved {
+            Resolved::Use(listener, fit) => (*listener, *fit),
+            Resolved::Bind(listener, _) => (*listener, Fit::Bound),
+            Resolved::Refused(_) => return resolved,
+        };
+        self.claims.insert(key, Claim { listener, fit, generation: asker.generation });
+        resolved
+    }
+
+    fn resolve(
+        &mut self,
+        listen: &Listen,
+        asker: &Asker<'_>,
+        unmatched: Unmatched,
+        trust: Trust,
+    ) -> Resolved {
+        if let Some(fd) = listen.fd {
+            return self.by_number(fd, listen.address_type);
+        }
+        let request = match BindRequest::of(listen) {
+            Ok(request) => request,
+            Err(errno) => return Resolved::Refused(errno),
+        };
+        if let Some((fit, id)) = self.best(&request) {
+            return Resolved::Use(id, fit);
+        }
+        match unmatched {
+            Unmatched::Refuse => return Resolved::Refused(errno::EACCES),
+            Unmatched::Adopt => {
+                if let Some(id) = self.adoptable(&request, asker) {
+                    return Resolved::Use(id, Fit::Adopted);
+                }
+            }
+            Unmatched::Bind => {}
+        }
+        if trust == Trust::Lesser && needs_rights(&request.address) {
+            return Resolved::Refused(errno::EACCES);
+        }
+        self.bind(request)
+    }
+
+    fn by_number(&self, fd: i64, wanted: AddressType) -> Resolved {
+        let number = fd.checked_sub(FIRST_FD).and_then(|number| u32::try_from(number).ok());
+        let found = number.map(ListenerId).and_then(|id| Some((id, self.listeners.get(&id)?)));
+        match found {
+            Some((id, listener))
+                if listener.inherited
+                    && (listener.kind == SocketKind::Datagram) == wanted.is_datagram()
+                    && listener.kind != SocketKind::SeqPacket =>
+            {
+                Resolved::Use(id, Fit::Exact)
+            }
+            Some(_) | None => Resolved::Refused(errno::EINVAL),
+        }
+    }
+
+    fn inherited(&self, kind: SocketKind) -> impl Iterator<Item = (ListenerId, &Address)> {
+        self.listeners.iter().filter_map(move |(id, listener)| {
+            let address = listener.address.as_ref()?;
+            (listener.inherited && listener.kind == kind).then_some((*id, address))
+        })
+    }
+
+    fn best(&self, request: &BindRequest) -> Option<(Fit, ListenerId)> {
+        self.inherited(request.kind)
+            .filter_map(|(id, address)| Some((fit(&request.address, address)?, id)))
+            .min()
+    }
+
+    /// The only inherited socket of that kind, unless a call of this generation has it.
+    fn adoptable(&self, request: &BindRequest, asker: &Asker<'_>) -> Option<ListenerId> {
+        if request.address.port() == Some(0) {
+            return None;
+        }
+        let mut sockets = self.inherited(request.kind);
+        let (id, address) = sockets.next()?;
+        let only = sockets.next().is_none();
+        let taken = (asker.holds)(id)
+            || self.claims.values().any(|claim| {
+                claim.listener == id && (claim.fit != Fit::Adopted || claim.generation >= asker.generation)
+            });
+        let alike = match request.address {
+            BindAddress::Any { .. } | BindAddress::Inet(_) => true,
+            BindAddress::Unix(_) | BindAddress::Abstract(_) => !matches!(address, Address::Inet(_)),
+        };
+        (only && !taken && alike).then_some(id)
+    }
+
+    fn bind(&mut self, request: BindRequest) -> Resolved {
+        let bound = self.listeners.values().filter(|listener| !listener.inherited).count();
+        if bound >= MAX_BOUND {
+            return Resolved::Refused(errno::EMFILE);
+        }
+        let id = ListenerId(self.next_listener);
+        self.next_listener = self.next_listener.saturating_add(1);
+        let listener =
+            Listener { kind: request.kind, address: None, inherited: false, data: Data::default() };
+        self.listeners.insert(id, listener);
+        Resolved::Bind(id, request)
+    }
+
+    /// A socket was made.
+    pub(super) fn bound(&mut self, id: ListenerId, address: Address) {
+        if let Some(listener) = self.listeners.get_mut(&id) {
+            listener.address = Some(address);
+        }
+    }
+
+    /// A socket that ganger bound goes (or never came to be); the next call binds anew.
+    pub(super) fn remove(&mut self, id: ListenerId) {
+        if self.listeners.get(&id).is_some_and(|listener| !listener.inherited) {
+            self.listeners.remove(&id);
+            self.claims.retain(|_, claim| claim.listener != id);
+        }
+    }
+
+    /// What goes back to the worker as data: what the first one sent. Without any from this worker, nothing.
+    pub(super) fn data(&mut self, id: ListenerId, theirs: Data) -> Data {
+        match self.listeners.get_mut(&id) {
+            Some(listener) if !theirs.is_none() => {
+                if listener.data.is_none() {
+                    listener.data = theirs;
+                }
+                listener.data.clone()
+            }
+            Some(_) | None => theirs,
+        }
+    }
+
+    /// The sockets that ganger bound and that no generation after `generation` asked for.
+    pub(super) fn bound_up_to(&self, generation: u64) -> Vec<ListenerId> {
+        let wanted = |id: &ListenerId| {
+            self.claims.values().any(|claim| claim.listener == *id && claim.generation > generation)
+        };
+        let bound = self.listeners.iter().filter(|(_, listener)| !listener.inherited);
+        bound.map(|(id, _)| *id).filter(|id| !wanted(id)).collect()
+    }
+}
+
+/// How an inherited socket fits a wish; `None`: not at all.
+fn fit(wanted: &BindAddress, have: &Address) -> Option<Fit> {
+    match (wanted, have) {
+        (BindAddress::Any { port }, Address::Inet(have)) => inet_fit(None, *port, *have),
+        (BindAddress::Inet(wanted), Address::Inet(have)) => inet_fit(Some(wanted.ip()), wanted.port(), *have),
+        (BindAddress::Unix(wanted), Address::Unix(have)) => (wanted == have).then_some(Fit::Exact),
+        (BindAddress::Abstract(wanted), Address::Abstract(have)) => (wanted == have).then_some(Fit::Exact),
+        (
+            BindAddress::Any { .. } | BindAddress::Inet(_) | BindAddress::Unix(_) | BindAddress::Abstract(_),
+            Address::Inet(_) | Address::Unix(_) | Address::Abstract(_),
+        ) => None,
+    }
+}
+
+fn inet_fit(wanted: Option<IpAddr>, port: u16, have: SocketAddr) -> Option<Fit> {
+    if port == 0 || port != have.port() {
+        return None;
+    }
+    let wanted = wanted.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified());
+    let have = Some(have.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
+    match (wanted, have) {
+        (None, None) => Some(Fit::Exact),
+        (Some(_), None) => Some(Fit::Wider),
+        (None, Some(_)) => Some(Fit::Narrower),
+        (Some(wanted), Some(have)) => (wanted == have).then_some(Fit::Exact),
+    }
+}
+
+fn needs_rights(address: &BindAddress) -> bool {
+    match address {
+        BindAddress::Any { port } => (1..FIRST_COMMON_PORT).contains(port),
+        BindAddress::Inet(address) => (1..FIRST_COMMON_PORT).contains(&address.port()),
+        BindAddress::Unix(_) => true,
+        BindAddress::Abstract(_) => false,
+    }
+}
+
+/// An address as people write it.
+pub(super) fn address_text(address: &Address) -> String {
+    match address {
+        Address::Inet(address) => address.to_string(),
+        Address::Unix(path) => PathBuf::from(path).display().to_string(),
+        Address::Abstract(name) => abstract_text(name),
+    }
+}

@@ -1,0 +1,470 @@
+//! All descriptors of the primary's side behind one: an epoll(7) instance that its owner watches. Carries out
+//! what [`Primary`] orders and hands up what it reports.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::connection::{Connection, ConnectionError, Received};
+use super::sockets::{Acceptor, Socket, same_path};
+use super::{
+    Action, ConnectionId, Farewell, Handle, Inherited, ListenerId, Policy, Primary, Report, UniqueId,
+};
+use crate::plan::Address;
+use crate::proto::node::{AddressType, Frame, UserText};
+use crate::time::Monotonic;
+
+/// Events taken in one turn.
+const EVENTS_PER_TURN: usize = 64;
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Bytes read from one channel in one turn.
+const READ_BYTES: usize = 64 * 1024;
+/// Reads of what a dead worker left: more than a socket's buffer holds.
+const LAST_READS: usize = 64;
+/// How long accepting pauses when there are no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// In an event's number: it is a listener's, not a channel's.
+const LISTENER_BIT: u64 = 1 << 63;
+
+/// A socket that ganger was given.
+#[derive(Debug)]
+pub struct InheritedSocket {
+    /// The descriptor; a duplicate, if others need it too.
+    pub fd: OwnedFd,
+    /// The backlog to keep (each worker sets its own); `None`: as large as the kernel allows.
+    pub backlog: Option<u32>,
+}
+
+/// What one turn brought.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Turn {
+    /// Facts, in their order.
+    pub reports: Vec<Report>,
+    /// There may be more at once: take another turn before waiting.
+    pub more: bool,
+}
+
+/// Why the hub could not do something.
+#[derive(Debug)]
+pub enum HubError {
+    /// An inherited descriptor is no socket that can be used.
+    Inherited {
+        /// Its place, from 0.
+        number: usize,
+        /// The kernel's word.
+        error: io::Error,
+    },
+    /// No channel could be made.
+    Channel(io::Error),
+    /// The worker has no open channel.
+    NoChannel,
+}
+
+impl fmt::Display for HubError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inherited { number, error } => write!(f, "inherited socket {number}: {error}"),
+            Self::Channel(error) => write!(f, "no channel for a worker: {error}"),
+            Self::NoChannel => f.write_str("the worker has no open channel"),
+        }
+    }
+}
+
+impl std::error::Error for HubError {}
+
+/// The primary's side with its descriptors.
+#[derive(Debug)]
+pub struct Hub {
+    primary: Primary,
+    epoll: Epoll,
+    channels: BTreeMap<UniqueId, Link>,
+    sockets: BTreeMap<ListenerId, Socket>,
+    inherited_paths: Vec<PathBuf>,
+    doors: BTreeMap<ListenerId, Door>,
+    connections: BTreeMap<ConnectionId, Arc<OwnedFd>>,
+    next_connection: u64,
+    paused: Option<Monotonic>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Link {
+    connection: Connection,
+    /// The epoll instance watches for room to write.
+    writing: bool,
+}
+
+/// A listener of round-robin.
+#[derive(Debug)]
+struct Door {
+    acceptor: Acceptor,
+    watched: bool,
+    /// Someone may be waiting: not yet found empty.
+    maybe_ready: bool,
+}
+
+impl Hub {
+    /// Takes the inherited sockets, in the order of `LISTEN_FDS`.
+    ///
+    /// # Errors
+    /// When one of them is no socket, or the kernel has no room.
+    pub fn new(inherited: Vec<InheritedSocket>) -> Result<Self, HubError> {
+        let mut sockets = BTreeMap::new();
+        let mut descriptions = Vec::new();
+        let mut inherited_paths = Vec::new();
+        for (number, given) in inherited.into_iter().enumerate() {
+            let (socket, kind, address) = Socket::inherited(given.fd, given.backlog)
+                .map_err(|error| HubError::Inherited { number, error })?;
+            if let Address::Unix(path) = &address {
+                inherited_paths.push(path.clone());
+            }
+            sockets.insert(ListenerId(u32::try_from(number).unwrap_or(u32::MAX)), socket);
+            descriptions.push(Inherited { kind, address });
+        }
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC);
+        Ok(Self {
+            primary: Primary::new(descriptions),
+            epoll: epoll.map_err(|error| HubError::Channel(error.into()))?,
+            channels: BTreeMap::new(),
+            sockets,
+            inherited_paths,
+            doors: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            paused: None,
+            scratch: vec![0; READ_BYTES],
+        })
+    }
+
+    /// Makes the channel of a worker that is about to be started. The descriptor is the worker's end: it must
+    /// become the worker's descriptor 3, and ganger must close it after the start.
+    ///
+    /// # Errors
+    /// When the kernel has no room.
+    pub fn open(&mut self, worker: UniqueId, generation: u64, policy: Policy) -> Result<OwnedFd, HubError> {
+        let (connection, theirs) = Connection::pair().map_err(HubError::Channel)?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, worker.get());
+        self.epoll.add(&connection, event).map_err(|error| HubError::Channel(error.into()))?;
+        self.channels.insert(worker, Link { connection, writing: false });
+        self.primary.open(worker, generation, policy);
+        Ok(theirs)
+    }
+
+    /// Does what can be done without waiting.
+    pub fn turn(&mut self, now: Monotonic) -> Turn {
+        let mut turn = Turn::default();
+        let mut events = [EpollEvent::empty(); EVENTS_PER_TURN];
+        // EINTR and the like: the next turn sees the same events.
+        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        turn.more = count > 0;
+        let mut knocked = BTreeSet::new();
+        for event in events.iter().take(count) {
+            if event.data() & LISTENER_BIT != 0 {
+                knocked.insert(ListenerId(u32::try_from(event.data() & !LISTENER_BIT).unwrap_or(u32::MAX)));
+            } else if let Some(worker) = UniqueId::new(event.data()) {
+                self.channel_event(now, worker, event.events(), &mut turn.reports);
+            }
+        }
+        let actions = self.primary.time_passed(now);
+        self.perform(now, actions, &mut turn.reports);
+        self.accept(now, &knocked, &mut turn);
+        self.watch(&knocked);
+        turn
+    }
+
+    /// When a turn is due although nothing has come.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        self.primary.next_deadline().into_iter().chain(self.paused).min()
+    }
+
+    /// Asks a worker to leave.
+    pub fn drain(&mut self, now: Monotonic, worker: UniqueId, farewell: Farewell) -> Vec<Report> {
+        let actions = self.primary.drain(now, worker, farewell);
+        self.performed(now, actions)
+    }
+
+    /// A message for the app.
+    ///
+    /// # Errors
+    /// When the worker's channel is closed.
+    pub fn send(
+        &mut self,
+        now: Monotonic,
+        worker: UniqueId,
+        text: UserText,
+    ) -> Result<Vec<Report>, HubError> {
+        if !self.channels.contains_key(&worker) {
+            return Err(HubError::NoChannel);
+        }
+        let actions = self.primary.send(worker, text);
+        Ok(self.performed(now, actions))
+    }
+
+    /// The worker's process is gone: reads what it left, then closes its channel.
+    pub fn exited(&mut self, now: Monotonic, worker: UniqueId) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for _ in 0..LAST_READS {
+            if !self.read(now, worker, &mut reports) {
+                break;
+            }
+        }
+        self.drop_link(worker);
+        let actions = self.primary.exited(now, worker);
+        self.perform(now, actions, &mut reports);
+        self.watch(&BTreeSet::new());
+        reports
+    }
+
+    /// No worker of this generation or an older one will be started any more.
+    pub fn retire(&mut self, now: Monotonic, generation: u64) -> Vec<Report> {
+        let actions = self.primary.retire(generation);
+        self.performed(now, actions)
+    }
+
+    fn performed(&mut self, now: Monotonic, actions: Vec<Action>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        self.perform(now, actions, &mut reports);
+        self.watch(&BTreeSet::new());
+        reports
+    }
+
+    fn channel_event(&mut self, now: Monotonic, worker: UniqueId, flags: EpollFlags, out: &mut Vec<Report>) {
+        if flags.contains(EpollFlags::EPOLLOUT)
+            && let Some(link) = self.channels.get_mut(&worker)
+            && let Err(error) = link.connection.write_ready()
+        {
+            return self.broken(now, worker, &error, out);
+        }
+        if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            self.read(now, worker, out);
+        }
+    }
+
+    /// Reads once; whether there may be more.
+    fn read(&mut self, now: Monotonic, worker: UniqueId, out: &mut Vec<Report>) -> bool {
+        let Some(link) = self.channels.get_mut(&worker) else { return false };
+        match link.connection.read_ready(&mut self.scratch) {
+            Ok(Received::Some) => self.frames(now, worker, out),
+            Ok(Received::Nothing) => false,
+            Ok(Received::End) => {
+                self.drop_link(worker);
+                let actions = self.primary.closed(now, worker);
+                self.perform(now, actions, out);
+                false
+            }
+            Err(error) => {
+                self.broken(now, worker, &error, out);
+                false
+            }
+        }
+    }
+
+    fn frames(&mut self, now: Monotonic, worker: UniqueId, out: &mut Vec<Report>) -> bool {
+        while let Some(link) = self.channels.get_mut(&worker) {
+            let actions = match link.connection.next_frame() {
+                Ok(None) => return true,
+                Ok(Some((Ok(frame), with_handle))) => {
+                    let frame = self.known_path(frame);
+                    self.primary.frame(now, worker, frame, with_handle)
+                }
+                Ok(Some((Err(error), _))) => self.primary.malformed(worker, error),
+                Err(error) => {
+                    self.broken(now, worker, &error, out);
+                    return false;
+                }
+            };
+            self.perform(now, actions, out);
+        }
+        false
+    }
+
+    /// A path by another name becomes the inherited socket's own.
+    fn known_path(&self, mut frame: Frame) -> Frame {
+        if let Frame::Query(query) = &mut frame
+            && query.listen.address_type == AddressType::Unix
+            && let Some(asked) = &query.listen.address
+            && let Some(path) = same_path(asked, self.inherited_paths.iter().map(PathBuf::as_path))
+        {
+            query.listen.address = Some(path);
+        }
+        frame
+    }
+
+    fn broken(&mut self, now: Monotonic, worker: UniqueId, error: &ConnectionError, out: &mut Vec<Report>) {
+        self.drop_link(worker);
+        out.push(Report::Broken { worker, reason: error.to_string() });
+        let actions = self.primary.closed(now, worker);
+        self.perform(now, actions, out);
+    }
+
+    fn drop_link(&mut self, worker: UniqueId) {
+        if let Some(link) = self.channels.remove(&worker) {
+            // Closing would do, but a child that is being started may hold a copy for a moment.
+            let _ = self.epoll.delete(&link.connection);
+        }
+    }
+
+    fn perform(&mut self, now: Monotonic, actions: Vec<Action>, out: &mut Vec<Report>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Send { worker, message, handle } => {
+                    let (handle, datagram) = self.handle(handle);
+                    let Some(link) = self.channels.get_mut(&worker) else { continue };
+                    if let Err(error) = link.connection.send(message.encode(datagram), handle) {
+                        self.drop_link(worker);
+                        out.push(Report::Broken { worker, reason: error.to_string() });
+                        actions.extend(self.primary.closed(now, worker));
+                    }
+                }
+                Action::Bind { listener, request } => {
+                    let outcome = Socket::make(&request).map(|(socket, address)| {
+                        self.sockets.insert(listener, socket);
+                        address
+                    });
+                    actions.extend(self.primary.bound(listener, outcome));
+                }
+                Action::Relisten { listener } => {
+                    if let Some(socket) = self.sockets.get(&listener) {
+                        // The worker's own backlog stands then, which serves as well.
+                        let _ = socket.listen();
+                    }
+                }
+                Action::CloseListener { listener } => {
+                    self.close_door(listener);
+                    self.sockets.remove(&listener);
+                }
+                Action::CloseConnection { connection } => {
+                    self.connections.remove(&connection);
+                }
+                Action::Report(report) => out.push(report),
+            }
+        }
+    }
+
+    fn handle(&self, handle: Option<Handle>) -> (Option<Arc<OwnedFd>>, bool) {
+        match handle {
+            None => (None, false),
+            Some(Handle::Connection(connection)) => (self.connections.get(&connection).cloned(), false),
+            Some(Handle::Listener(listener)) => match self.sockets.get(&listener) {
+                Some(socket) => (Some(Arc::clone(&socket.fd)), socket.datagram),
+                None => (None, false),
+            },
+        }
+    }
+
+    fn accept(&mut self, now: Monotonic, knocked: &BTreeSet<ListenerId>, turn: &mut Turn) {
+        for listener in knocked {
+            if let Some(door) = self.doors.get_mut(listener) {
+                door.maybe_ready = true;
+            }
+        }
+        if self.paused.is_some_and(|until| now < until) {
+            return;
+        }
+        self.paused = None;
+        for _ in 0..ACCEPTS_PER_TURN {
+            let ready = |listener| self.doors.get(&listener).is_some_and(|door| door.maybe_ready);
+            let mut open = self.primary.accepting().filter(|(_, room)| *room > 0);
+            let Some((listener, _)) = open.find(|(listener, _)| ready(*listener)) else { return };
+            drop(open);
+            let Some(door) = self.doors.get_mut(&listener) else { return };
+            match door.acceptor.accept() {
+                Ok(fd) => {
+                    let connection = ConnectionId(self.next_connection);
+                    self.next_connection = self.next_connection.saturating_add(1);
+                    self.connections.insert(connection, Arc::new(fd));
+                    let actions = self.primary.accepted(listener, connection);
+                    self.perform(now, actions, &mut turn.reports);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => door.maybe_ready = false,
+                Err(error) if no_room(&error) => {
+                    self.paused = Some(now + ACCEPT_PAUSE);
+                    turn.reports.push(Report::AcceptPaused { reason: error.to_string() });
+                    return;
+                }
+                // The client has gone again (accept(2), "Error handling"); the next one may be there.
+                Err(_) => {}
+            }
+        }
+        turn.more = true;
+    }
+
+    /// Watches what there is room for. A listener that woke us for nothing is left alone until there is.
+    fn watch(&mut self, knocked: &BTreeSet<ListenerId>) {
+        let accepting: Vec<_> = self.primary.accepting().collect();
+        for (listener, room) in accepting {
+            let wanted = room > 0 && self.paused.is_none();
+            let idle_knock = !wanted && knocked.contains(&listener);
+            if wanted && !self.doors.get(&listener).is_some_and(|door| door.watched) {
+                self.open_door(listener);
+            } else if idle_knock
+                && let Some(door) = self.doors.get_mut(&listener)
+                && door.watched
+            {
+                door.watched = false;
+                let _ = self.epoll.delete(&door.acceptor);
+            }
+        }
+        for (worker, link) in &mut self.channels {
+            let wanted = link.connection.wants_write();
+            if wanted != link.writing {
+                let out = if wanted { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+                let mut event = EpollEvent::new(EpollFlags::EPOLLIN | out, worker.get());
+                link.writing = self.epoll.modify(&link.connection, &mut event).is_ok() && wanted;
+            }
+        }
+    }
+
+    fn open_door(&mut self, listener: ListenerId) {
+        if let Some(socket) = self.sockets.get(&listener)
+            && !self.doors.contains_key(&listener)
+            && let Ok(acceptor) = socket.acceptor()
+        {
+            self.doors.insert(listener, Door { acceptor, watched: false, maybe_ready: false });
+        }
+        if let Some(door) = self.doors.get_mut(&listener) {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER_BIT | u64::from(listener.0));
+            door.watched = matches!(self.epoll.add(&door.acceptor, event), Ok(()) | Err(Errno::EEXIST));
+        }
+    }
+
+    fn close_door(&mut self, listener: ListenerId) {
+        if let Some(door) = self.doors.remove(&listener)
+            && door.watched
+        {
+            let _ = self.epoll.delete(&door.acceptor);
+        }
+    }
+}
+
+impl AsFd for Hub {
+    /// Readable when a turn has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.0.as_fd()
+    }
+}
+
+impl AsFd for Acceptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+fn no_room(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS))
+}

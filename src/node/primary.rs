@@ -1,0 +1,452 @@
+//! The primary's side for all workers of an app, as a machine: frames and facts in, [`Action`]s out.
+
+use std::collections::BTreeMap;
+
+use super::channel::{Answer, Channel, Grant, Passed, Phase};
+use super::claims::{Asker, Claims, Inherited, Resolved, address_text};
+use super::rotation::Rotation;
+use super::{
+    ConnectionId, HANDLE_RETRY, LAST_CALL, ListenerId, MAX_HANDLE_TRIES, MAX_HANDLES, SIGNAL_AFTER_DRAIN,
+    UniqueId, errno,
+};
+use crate::plan::{Address, Balance, SocketKind};
+use crate::proto::node::{Frame, FrameError, Key, Listen, Outcome, Query, Seq, SockName, ToWorker, UserText};
+use crate::time::Monotonic;
+
+use super::report::{Action, Farewell, Handle, Note, Policy, Report};
+
+/// All channels of an app, and what they share.
+#[derive(Debug)]
+pub struct Primary {
+    claims: Claims,
+    channels: BTreeMap<UniqueId, Channel>,
+    rotations: BTreeMap<ListenerId, Rotation>,
+    /// Queries that wait for a socket to be made.
+    unbound: BTreeMap<ListenerId, Vec<(UniqueId, Query)>>,
+    next_key: u64,
+}
+
+impl Primary {
+    /// Begins with the sockets that ganger was given, in the order of `LISTEN_FDS`.
+    #[must_use]
+    pub fn new(inherited: Vec<Inherited>) -> Self {
+        Self {
+            claims: Claims::new(inherited),
+            channels: BTreeMap::new(),
+            rotations: BTreeMap::new(),
+            unbound: BTreeMap::new(),
+            next_key: 0,
+        }
+    }
+
+    /// A worker is about to be started. `generation` grows from one plan to the next.
+    pub fn open(&mut self, worker: UniqueId, generation: u64, policy: Policy) {
+        self.channels.entry(worker).or_insert_with(|| Channel::new(generation, policy));
+    }
+
+    /// A line came.
+    pub fn frame(
+        &mut self,
+        now: Monotonic,
+        worker: UniqueId,
+        frame: Frame,
+        with_handle: bool,
+    ) -> Vec<Action> {
+        let mut out = Vec::new();
+        let Some(channel) = self.channels.get_mut(&worker).filter(|channel| !channel.is_closed()) else {
+            return out;
+        };
+        match frame {
+            Frame::Online => out.push(Action::Report(Report::Online { worker })),
+            // Node's own primary answers no query of a worker that leaves either.
+            Frame::Query(query) if channel.is_open() => self.query(worker, query, &mut out),
+            Frame::Query(_) | Frame::Unknown => {}
+            Frame::Listening(listen) => self.listening(worker, &listen, &mut out),
+            Frame::Close { key } => self.close(worker, &key, &mut out),
+            Frame::ExitedAfterDisconnect { seq } => self.leaves(worker, seq, &mut out),
+            Frame::Reply { ack, accepted } => self.reply(now, worker, ack, accepted, &mut out),
+            Frame::Handle => {
+                let message = if with_handle { ToWorker::HandleAck } else { ToWorker::HandleNack };
+                out.push(Action::Send { worker, message, handle: None });
+                self.note(worker, Note::HandleDropped, &mut out);
+            }
+            Frame::HandleAck => {
+                channel.passed.pop_front();
+            }
+            Frame::HandleNack => self.not_arrived(now, worker, &mut out),
+            Frame::User(json) if json == "\"ready\"" => out.push(Action::Report(Report::Ready { worker })),
+            Frame::User(json) => out.push(Action::Report(Report::Message { worker, json })),
+        }
+        self.hand_out(&mut out);
+        out
+    }
+
+    /// A line came that has no meaning; it is dropped.
+    pub fn malformed(&mut self, worker: UniqueId, error: FrameError) -> Vec<Action> {
+        let mut out = Vec::new();
+        self.note(worker, Note::Malformed(error), &mut out);
+        out
+    }
+
+    /// The socket of an [`Action::Bind`] was made, or could not be (errno).
+    pub fn bound(&mut self, listener: ListenerId, outcome: Result<Address, i32>) -> Vec<Action> {
+        let mut out = Vec::new();
+        let asking = self.unbound.remove(&listener).unwrap_or_default();
+        match outcome {
+            Ok(address) => {
+                self.claims.bound(listener, address);
+                for (worker, query) in asking {
+                    self.grant(worker, query, listener, super::Fit::Bound, &mut out);
+                }
+            }
+            Err(errno) => {
+                self.claims.remove(listener);
+                for (worker, query) in asking {
+                    self.refuse(worker, query, errno, &mut out);
+                }
+            }
+        }
+        self.hand_out(&mut out);
+        out
+    }
+
+    /// The worker is to leave.
+    pub fn drain(&mut self, now: Monotonic, worker: UniqueId, farewell: Farewell) -> Vec<Action> {
+        let mut out = Vec::new();
+        let Some(channel) = self.channels.get_mut(&worker) else {
+            return out;
+        };
+        let early = LAST_CALL.min(farewell.timeout / 4);
+        let last_call = Some(now + farewell.timeout.saturating_sub(early));
+        match channel.phase {
+            Phase::Closed { ref mut signal } => {
+                signal.get_or_insert(now + SIGNAL_AFTER_DRAIN);
+                return out;
+            }
+            Phase::Leaving { last_call: Some(_) } => return out,
+            Phase::Open | Phase::Leaving { last_call: None } => channel.phase = Phase::Leaving { last_call },
+        }
+        let said = farewell.message.map(ToWorker::User);
+        let disconnect = ToWorker::Disconnect { seq: channel.seq() };
+        let lines = said.into_iter().chain([disconnect]);
+        out.extend(lines.map(|message| Action::Send { worker, message, handle: None }));
+        self.unsubscribe(worker);
+        out
+    }
+
+    /// A message for the app; nothing happens when the worker's channel is closed.
+    pub fn send(&mut self, worker: UniqueId, text: UserText) -> Vec<Action> {
+        let open = self.channels.get(&worker).is_some_and(|channel| !channel.is_closed());
+        let message = ToWorker::User(text);
+        if open { vec![Action::Send { worker, message, handle: None }] } else { Vec::new() }
+    }
+
+    /// The channel ended: nothing will come from the worker any more.
+    pub fn closed(&mut self, now: Monotonic, worker: UniqueId) -> Vec<Action> {
+        let mut out = Vec::new();
+        let Some(channel) = self.channels.get_mut(&worker) else {
+            return out;
+        };
+        let (signal, report) = match channel.phase {
+            Phase::Open => (None, Report::Disconnected { worker }),
+            Phase::Leaving { .. } => (Some(now + SIGNAL_AFTER_DRAIN), Report::Drained { worker }),
+            Phase::Closed { .. } => return out,
+        };
+        channel.phase = Phase::Closed { signal };
+        channel.grants.clear();
+        channel.passed.clear();
+        channel.again.clear();
+        channel.on_their_way.clear();
+        out.push(Action::Report(report));
+        for rotation in self.rotations.values_mut() {
+            rotation.gone(worker);
+        }
+        for asking in self.unbound.values_mut() {
+            asking.retain(|(asker, _)| *asker != worker);
+        }
+        self.hand_out(&mut out);
+        out
+    }
+
+    /// The worker's process is gone.
+    pub fn exited(&mut self, now: Monotonic, worker: UniqueId) -> Vec<Action> {
+        let mut out = self.closed(now, worker);
+        out.retain(|action| !matches!(action, Action::Report(_)));
+        self.channels.remove(&worker);
+        out
+    }
+
+    /// No worker of `generation` or an older one will be started any more: what was bound only for them goes.
+    pub fn retire(&mut self, generation: u64) -> Vec<Action> {
+        let mut out = Vec::new();
+        for listener in self.claims.bound_up_to(generation) {
+            self.close_unused(listener, &mut out);
+        }
+        out
+    }
+
+    /// Time passed.
+    pub fn time_passed(&mut self, now: Monotonic) -> Vec<Action> {
+        let mut out = Vec::new();
+        let mut again = Vec::new();
+        for (worker, channel) in &mut self.channels {
+            if channel.take_signal(now) {
+                out.push(Action::Report(Report::SignalDue { worker: *worker }));
+            }
+            again.extend(channel.take_again(now).into_iter().map(|answer| (*worker, answer)));
+        }
+        for (worker, answer) in again {
+            self.give(worker, answer, &mut out);
+        }
+        for rotation in self.rotations.values_mut() {
+            rotation.wake(now);
+        }
+        self.hand_out(&mut out);
+        out
+    }
+
+    /// When [`Self::time_passed`] has something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Monotonic> {
+        let channels = self.channels.values().filter_map(Channel::next_deadline);
+        channels.chain(self.rotations.values().filter_map(Rotation::next_deadline)).min()
+    }
+
+    /// How many connections of which listener ganger may accept now; a listener that is not named (or named
+    /// with 0) must not be polled: its connections wait in the kernel.
+    pub fn accepting(&self) -> impl Iterator<Item = (ListenerId, usize)> {
+        self.rotations.iter().map(|(listener, rotation)| (*listener, rotation.room()))
+    }
+
+    /// ganger accepted a connection.
+    pub fn accepted(&mut self, listener: ListenerId, connection: ConnectionId) -> Vec<Action> {
+        let mut out = Vec::new();
+        match self.rotations.get_mut(&listener) {
+            Some(rotation) => rotation.offer(connection),
+            None => out.push(Action::CloseConnection { connection }),
+        }
+        self.hand_out(&mut out);
+        out
+    }
+
+    fn query(&mut self, worker: UniqueId, query: Query, out: &mut Vec<Action>) {
+        let Some(channel) = self.channels.get(&worker) else { return };
+        if channel.grants.len() >= MAX_HANDLES {
+            return self.refuse(worker, query, errno::EMFILE, out);
+        }
+        let holds = |listener| channel.holds(listener);
+        let asker = Asker { generation: channel.generation, holds: &holds };
+        let Policy { unmatched, trust, .. } = channel.policy;
+        match self.claims.claim(&query.listen, &asker, unmatched, trust) {
+            Resolved::Refused(errno) => self.refuse(worker, query, errno, out),
+            Resolved::Bind(listener, request) => {
+                self.unbound.entry(listener).or_default().push((worker, query));
+                out.push(Action::Bind { listener, request });
+            }
+            Resolved::Use(listener, fit) => match self.unbound.get_mut(&listener) {
+                Some(asking) if asking.len() < MAX_HANDLES => asking.push((worker, query)),
+                Some(_) => self.refuse(worker, query, errno::EMFILE, out),
+                None => self.grant(worker, query, listener, fit, out),
+            },
+        }
+    }
+
+    fn grant(
+        &mut self,
+        worker: UniqueId,
+        query: Query,
+        listener: ListenerId,
+        fit: super::Fit,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(socket) = self.claims.listener(listener) else { return };
+        let (kind, address) = (socket.kind, socket.address.clone());
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        if channel.holds(listener) {
+            return self.refuse(worker, query, errno::EADDRINUSE, out);
+        }
+        let shared = channel.policy.balance == Balance::Shared || kind != SocketKind::Stream;
+        let key = Key(format!("g{}", self.next_key));
+        self.next_key = self.next_key.saturating_add(1);
+        channel.grants.insert(key.clone(), Grant { listener, shared });
+        let outcome = if shared {
+            let real = address.as_ref().and_then(port_of);
+            let wanted = query.listen.port.and_then(|port| u16::try_from(port).ok());
+            Outcome::Handle { check_port: wanted.is_some() && wanted == real }
+        } else {
+            self.rotations.entry(listener).or_default().subscribe(worker);
+            Outcome::RoundRobin(sock_name(&query.listen, address.as_ref()))
+        };
+        if fit != super::Fit::Exact {
+            let got = address.as_ref().map(address_text).unwrap_or_default();
+            let note = Note::Inexact { wanted: wanted_text(&query.listen), got, fit };
+            self.note(worker, note, out);
+        }
+        let data = self.claims.data(listener, query.data);
+        self.give(worker, Answer { ack: query.seq, key, listener, outcome, data, tries: 0 }, out);
+    }
+
+    fn give(&mut self, worker: UniqueId, answer: Answer, out: &mut Vec<Action>) {
+        if let Some(channel) = self.channels.get_mut(&worker).filter(|channel| !channel.is_closed()) {
+            let (message, handle) = channel.answer(answer);
+            out.push(Action::Send { worker, message, handle });
+        }
+    }
+
+    fn refuse(&mut self, worker: UniqueId, query: Query, errno: i32, out: &mut Vec<Action>) {
+        self.note(worker, Note::Refused { wanted: wanted_text(&query.listen), errno }, out);
+        let key = Key(format!("g{}", self.next_key));
+        self.next_key = self.next_key.saturating_add(1);
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        let (ack, outcome) = (query.seq, Outcome::Refused(errno));
+        let message = ToWorker::Answer { ack, key, outcome, data: query.data, seq: channel.seq() };
+        out.push(Action::Send { worker, message, handle: None });
+    }
+
+    fn listening(&mut self, worker: UniqueId, listen: &Listen, out: &mut Vec<Action>) {
+        let Some(channel) = self.channels.get(&worker) else { return };
+        // The message does not name the handle. Each shared one may have a new backlog now.
+        for grant in channel.grants.values().filter(|grant| grant.shared) {
+            let stream = |socket: &super::claims::Listener| socket.kind == SocketKind::Stream;
+            if self.claims.listener(grant.listener).is_some_and(stream) {
+                out.push(Action::Relisten { listener: grant.listener });
+            }
+        }
+        out.push(Action::Report(Report::Listening { worker, address: wanted_text(listen) }));
+    }
+
+    fn close(&mut self, worker: UniqueId, key: &Key, out: &mut Vec<Action>) {
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        let Some(grant) = channel.grants.remove(key) else { return };
+        if let Some(rotation) = self.rotations.get_mut(&grant.listener) {
+            rotation.unsubscribe(worker);
+        }
+        // A worker that leaves is followed by another, which will ask for the same socket.
+        if channel.is_open() {
+            self.close_unused(grant.listener, out);
+        }
+    }
+
+    fn close_unused(&mut self, listener: ListenerId, out: &mut Vec<Action>) {
+        let bound = self.claims.listener(listener).is_some_and(|socket| !socket.inherited);
+        let asked = self.unbound.contains_key(&listener);
+        if !bound || asked || self.channels.values().any(|channel| channel.holds(listener)) {
+            return;
+        }
+        self.claims.remove(listener);
+        let abandoned = self.rotations.remove(&listener).map(|mut rotation| rotation.abandon());
+        let abandoned = abandoned.unwrap_or_default().into_iter();
+        out.extend(abandoned.map(|connection| Action::CloseConnection { connection }));
+        out.push(Action::CloseListener { listener });
+    }
+
+    fn leaves(&mut self, worker: UniqueId, ack: Seq, out: &mut Vec<Action>) {
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        let message = ToWorker::Ack { ack, seq: channel.seq() };
+        out.push(Action::Send { worker, message, handle: None });
+        if channel.is_open() {
+            channel.phase = Phase::Leaving { last_call: None };
+            out.push(Action::Report(Report::Leaving { worker }));
+            self.unsubscribe(worker);
+        }
+    }
+
+    fn unsubscribe(&mut self, worker: UniqueId) {
+        for rotation in self.rotations.values_mut() {
+            rotation.unsubscribe(worker);
+        }
+    }
+
+    fn reply(&mut self, now: Monotonic, worker: UniqueId, ack: Seq, accepted: bool, out: &mut Vec<Action>) {
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        let Some((listener, connection)) = channel.on_their_way.remove(&ack) else { return };
+        match self.rotations.get_mut(&listener) {
+            Some(rotation) if accepted => {
+                rotation.taken(worker);
+                out.push(Action::CloseConnection { connection });
+            }
+            Some(rotation) => rotation.refused(now, worker),
+            None => out.push(Action::CloseConnection { connection }),
+        }
+    }
+
+    fn not_arrived(&mut self, now: Monotonic, worker: UniqueId, out: &mut Vec<Action>) {
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        match channel.passed.pop_front() {
+            None => {}
+            Some(Passed::Connection { seq }) => {
+                if let Some((listener, _)) = channel.on_their_way.remove(&seq)
+                    && let Some(rotation) = self.rotations.get_mut(&listener)
+                {
+                    rotation.not_arrived(now, worker);
+                }
+            }
+            Some(Passed::Answer(mut answer)) if answer.tries < MAX_HANDLE_TRIES => {
+                answer.tries = answer.tries.saturating_add(1);
+                channel.again.push((now + HANDLE_RETRY, answer));
+            }
+            Some(Passed::Answer(mut answer)) => {
+                channel.grants.remove(&answer.key);
+                answer.outcome = Outcome::Refused(errno::EMFILE);
+                self.give(worker, answer, out);
+            }
+        }
+    }
+
+    fn hand_out(&mut self, out: &mut Vec<Action>) {
+        for (listener, rotation) in &mut self.rotations {
+            while let Some((worker, connection)) = rotation.next() {
+                let channel = self.channels.get_mut(&worker);
+                match channel.and_then(|channel| channel.new_connection(*listener, connection)) {
+                    Some(message) => {
+                        let handle = Some(Handle::Connection(connection));
+                        out.push(Action::Send { worker, message, handle });
+                    }
+                    // A subscriber without a handle is none.
+                    None => rotation.gone(worker),
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, worker: UniqueId, note: Note, out: &mut Vec<Action>) {
+        if self.channels.get_mut(&worker).is_some_and(Channel::may_note) {
+            out.push(Action::Report(Report::Noted { worker, note }));
+        }
+    }
+}
+
+fn port_of(address: &Address) -> Option<u16> {
+    match address {
+        Address::Inet(address) => Some(address.port()),
+        Address::Unix(_) | Address::Abstract(_) => None,
+    }
+}
+
+/// What `server.address()` says in round-robin: the real address with the wanted port, so that an app which
+/// prints it is not surprised.
+fn sock_name(listen: &Listen, address: Option<&Address>) -> Option<SockName> {
+    let wanted = listen.port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
+    match (address?, listen.port) {
+        (Address::Inet(address), _) => Some(SockName {
+            address: address.ip().to_string(),
+            v6: address.is_ipv6(),
+            port: wanted.unwrap_or(address.port()),
+        }),
+        (Address::Unix(_) | Address::Abstract(_), _) => {
+            wanted.map(|port| SockName { address: "::".to_owned(), v6: true, port })
+        }
+    }
+}
+
+/// A `listen()` as people write it.
+fn wanted_text(listen: &Listen) -> String {
+    let address = listen.address.as_deref().map(|address| address.replace('\0', "@"));
+    match (listen.fd, listen.port.filter(|port| *port >= 0), address) {
+        (Some(fd), _, _) => format!("fd {fd}"),
+        (None, Some(port), None) => format!("port {port}"),
+        (None, Some(port), Some(address)) if address.contains(':') => format!("[{address}]:{port}"),
+        (None, Some(port), Some(address)) => format!("{address}:{port}"),
+        (None, None, address) => address.unwrap_or_else(|| "nothing".to_owned()),
+    }
+}

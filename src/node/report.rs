@@ -1,0 +1,198 @@
+//! The words between the primary, the hub that carries its actions out, and the hub's owner.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::claims::Fit;
+use super::{BindRequest, ConnectionId, ListenerId, UniqueId};
+use crate::plan::{Balance, Unmatched};
+use crate::proto::node::{FrameError, ToWorker, UserText};
+
+pub use super::claims::Trust;
+
+/// How the workers of one generation are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Who accepts.
+    pub balance: Balance,
+    /// What a `listen()` gets that no inherited socket fits.
+    pub unmatched: Unmatched,
+    /// Whose rights the worker has.
+    pub trust: Trust,
+}
+
+/// How a worker is asked to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Farewell {
+    /// Said before anything else (PM2's `shutdown`).
+    pub message: Option<UserText>,
+    /// When it will be killed, from now.
+    pub timeout: Duration,
+}
+
+/// A descriptor that goes along with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handle {
+    /// A listening socket (stays open here).
+    Listener(ListenerId),
+    /// A connection (kept here until the worker has taken it).
+    Connection(ConnectionId),
+}
+
+/// An order to the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Action {
+    /// Send a line, in order.
+    Send {
+        /// To whom.
+        worker: UniqueId,
+        /// What.
+        message: ToWorker,
+        /// With which descriptor, on its first byte.
+        handle: Option<Handle>,
+    },
+    /// Make a socket. Answered by `Primary::bound`.
+    Bind {
+        /// Its name.
+        listener: ListenerId,
+        /// What.
+        request: BindRequest,
+    },
+    /// A worker has called listen(2) with a backlog of its own: set the wanted one again.
+    Relisten {
+        /// Which socket.
+        listener: ListenerId,
+    },
+    /// Close a socket that `Bind` made.
+    CloseListener {
+        /// Which.
+        listener: ListenerId,
+    },
+    /// Close our descriptor of a connection.
+    CloseConnection {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Tell the owner.
+    Report(Report),
+}
+
+/// A fact about a worker, for the owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// Node has booted; no line of the app has run. No sign of readiness.
+    Online {
+        /// Which worker.
+        worker: UniqueId,
+    },
+    /// A server of the worker listens: the sign of readiness.
+    Listening {
+        /// Which worker.
+        worker: UniqueId,
+        /// Where, as the app sees it.
+        address: String,
+    },
+    /// The app said `process.send('ready')`.
+    Ready {
+        /// Which worker.
+        worker: UniqueId,
+    },
+    /// The app said something else.
+    Message {
+        /// Which worker.
+        worker: UniqueId,
+        /// JSON on one line.
+        json: String,
+    },
+    /// The app called `cluster.worker.disconnect()` or `kill()`: it leaves by itself.
+    Leaving {
+        /// Which worker.
+        worker: UniqueId,
+    },
+    /// The worker had been leaving; its servers and connections are closed, and so is the channel.
+    Drained {
+        /// Which worker.
+        worker: UniqueId,
+    },
+    /// The channel closed without that: `process.disconnect()`, or a crash whose exit follows.
+    Disconnected {
+        /// Which worker.
+        worker: UniqueId,
+    },
+    /// The worker's stop signal is due: it drained but stays, or its time is nearly over.
+    SignalDue {
+        /// Which worker.
+        worker: UniqueId,
+    },
+    /// The channel cannot go on. The worker should be killed.
+    Broken {
+        /// Which worker.
+        worker: UniqueId,
+        /// Why.
+        reason: String,
+    },
+    /// Connections cannot be accepted for the moment (no descriptors, no memory); they wait in the kernel.
+    AcceptPaused {
+        /// Why.
+        reason: String,
+    },
+    /// Worth a line in the log.
+    Noted {
+        /// Which worker.
+        worker: UniqueId,
+        /// What.
+        note: Note,
+    },
+}
+
+/// Worth a line in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// A `listen()` got a socket that is not exactly what was asked for.
+    Inexact {
+        /// What the app asked for.
+        wanted: String,
+        /// What it got.
+        got: String,
+        /// How they differ.
+        fit: Fit,
+    },
+    /// A `listen()` failed.
+    Refused {
+        /// What the app asked for.
+        wanted: String,
+        /// errno(3).
+        errno: i32,
+    },
+    /// The app sent a handle to its primary; it was closed.
+    HandleDropped,
+    /// A line was dropped.
+    Malformed(FrameError),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inexact { wanted, got, fit } => {
+                write!(f, "the app asked to listen on {wanted} and got ")?;
+                match fit {
+                    Fit::Exact => write!(f, "{got}"),
+                    Fit::Wider => write!(f, "the inherited {got}, which takes more addresses"),
+                    Fit::Narrower => write!(f, "the inherited {got}, which takes fewer addresses"),
+                    Fit::Adopted => write!(
+                        f,
+                        "the inherited {got}, the only one there is (set PORT, or node.unmatched = \"bind\")"
+                    ),
+                    Fit::Bound => write!(f, "a socket bound for it: none of the inherited ones fits"),
+                }
+            }
+            Self::Refused { wanted, errno } => {
+                let name = std::io::Error::from_raw_os_error(*errno);
+                write!(f, "the app's listen on {wanted} failed: {name}")
+            }
+            Self::HandleDropped => f.write_str("the app sent a handle to ganger; it was closed"),
+            Self::Malformed(error) => write!(f, "dropped {error}"),
+        }
+    }
+}
