@@ -4,8 +4,25 @@
 use std::os::fd::OwnedFd;
 
 use super::notify::{Kind, Message};
-use crate::proto::listen_fds::FdName;
+use crate::proto::listen_fds::{FdName, FdNameError};
 use crate::proto::notify::Assignment;
+
+/// How the names of ganger's own stored descriptors begin, so that they are told from sockets.
+const RESERVED: &str = "ganger/";
+
+/// The name under which something of ganger's is stored: `ganger/state`.
+///
+/// # Errors
+/// [`FdNameError`] when `what` cannot be part of a name.
+pub fn name(what: &str) -> Result<FdName, FdNameError> {
+    FdName::new(&format!("{RESERVED}{what}"))
+}
+
+/// Whether a descriptor of this name was stored by ganger and is no listener.
+#[must_use]
+pub fn is_reserved(name: &FdName) -> bool {
+    name.as_str().starts_with(RESERVED)
+}
 
 /// The message that stores `fd` under `name`.
 ///

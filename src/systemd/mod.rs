@@ -11,6 +11,7 @@
 //! | [`logging`] | where ganger's own records go |
 //! | [`surroundings`] | which service manager there is, if any |
 
+pub mod activation;
 pub mod fdstore;
 pub mod logging;
 pub mod notify;

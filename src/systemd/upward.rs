@@ -122,7 +122,7 @@ impl Upward {
     #[must_use]
     pub fn observe(&mut self, now: Monotonic, standing: &Standing<'_>) -> Vec<Message> {
         let steps = self.steps(standing);
-        let mut text = status(standing);
+        let text = status(standing);
         let mut messages = Vec::new();
         for step in steps {
             self.told = step;
@@ -143,7 +143,7 @@ impl Upward {
         self.overdue = text != self.status;
         if self.overdue && self.status_at.is_none_or(|at| now >= at + STATUS_PAUSE) {
             messages.push(Message::new(Kind::Status, &[Assignment::Status(&text)]));
-            self.remember(now, &std::mem::take(&mut text));
+            self.remember(now, &text);
         }
         messages
     }

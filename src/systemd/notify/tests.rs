@@ -8,7 +8,6 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessageOwned, recvmsg};
 
 use super::*;
-use crate::proto::listen_fds::FdName;
 
 fn receiver(path: &Path) -> UnixDatagram {
     let socket = UnixDatagram::bind(path).unwrap();
@@ -156,7 +155,7 @@ fn a_stored_descriptor_travels_with_its_name() {
     let path = dir.path().join("notify");
     let socket = receiver(&path);
     let mut notifier = Notifier::to(path.as_os_str()).unwrap();
-    let name = FdName::new("state").unwrap();
+    let name = crate::systemd::fdstore::name("state").unwrap();
     let file = std::fs::File::open("/dev/null").unwrap();
     notifier.send(crate::systemd::fdstore::keep(&name, file.into())).unwrap();
 
@@ -175,5 +174,5 @@ fn a_stored_descriptor_travels_with_its_name() {
     let target = std::fs::read_link(format!("/proc/self/fd/{}", fds[0])).unwrap();
     nix::unistd::close(fds[0]).unwrap();
     assert_eq!(target, Path::new("/dev/null"));
-    assert_eq!(&buffer[..length], b"FDSTORE=1\nFDNAME=state\nFDPOLL=0\n");
+    assert_eq!(&buffer[..length], b"FDSTORE=1\nFDNAME=ganger/state\nFDPOLL=0\n");
 }
