@@ -1,0 +1,34 @@
+//! The fuzzers' corpora, replayed: what was ever found stays found, without a fuzzer.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what fails here is a failed test")]
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../fuzz/claims/listen_fds.rs"]
+mod listen_fds;
+#[path = "../fuzz/claims/notify.rs"]
+mod notify;
+
+/// Calls `check` with every file of one target's corpus.
+fn replay(target: &str, check: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 8, "the corpus in {} is gone", corpus.display());
+    for file in files {
+        // Shown only when the check fails.
+        println!("{}", file.display());
+        check(&fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn every_known_notify_datagram_keeps_the_claims() {
+    replay("notify", notify::check);
+}
+
+#[test]
+fn every_known_set_of_variables_keeps_the_claims() {
+    replay("listen_fds", listen_fds::check);
+}
