@@ -113,10 +113,19 @@ impl<'a> Field<'a> {
         &self,
         mut read: impl FnMut(&Self) -> Result<T, Box<Complaint>>,
     ) -> Result<Vec<T>, Box<Complaint>> {
-        if let What::List(list) = &self.value.what {
-            list.iter().map(|value| read(&self.item(value))).collect()
-        } else {
-            read(self).map(|one| vec![one])
+        let What::List(list) = &self.value.what else {
+            return read(self).map(|one| vec![one]);
+        };
+        let (mut good, mut faults) = (Vec::new(), Vec::new());
+        for value in list {
+            match read(&self.item(value)) {
+                Ok(one) => good.push(one),
+                Err(complaint) => faults.push(*complaint),
+            }
+        }
+        match faults.into_iter().reduce(Complaint::and) {
+            Some(complaint) => Err(Box::new(complaint)),
+            None => Ok(good),
         }
     }
 
@@ -126,19 +135,8 @@ impl<'a> Field<'a> {
                 let message = format!("`{}`: {}", self.path, error.message());
                 Box::new(Complaint::error(self.value.at.clone(), message).hint(error.hint()))
             })?
-        } else if let What::List(list) = &self.value.what {
-            let word = |value: &'a Value| {
-                let item = self.item(value);
-                let text = item.text().map_err(|complaint| {
-                    let hint = matches!(value.what, What::Integer(_) | What::Float(_) | What::Flag(_));
-                    if hint { Box::new(complaint.hint("put it in quotes")) } else { complaint }
-                })?;
-                if text.contains('\0') || text.len() > MAX_WORD_BYTES {
-                    return Err(item.wrong("holds a NUL character or is longer than 128 KiB"));
-                }
-                Ok(text.to_owned())
-            };
-            list.iter().map(word).collect::<Result<Vec<_>, _>>()?
+        } else if let What::List(_) = &self.value.what {
+            self.each(Self::word)?
         } else {
             return Err(self.wrong_type());
         };
@@ -148,6 +146,18 @@ impl<'a> Field<'a> {
             Some(_) if words.len() > MAX_WORDS => Err(self.wrong("has more than 4096 words")),
             Some(_) => Ok(Typed::Words(words)),
         }
+    }
+
+    /// One word of an array.
+    fn word(item: &Self) -> Result<String, Box<Complaint>> {
+        let text = item.text().map_err(|complaint| {
+            let scalar = matches!(item.value.what, What::Integer(_) | What::Float(_) | What::Flag(_));
+            if scalar { Box::new(complaint.hint("put it in quotes")) } else { complaint }
+        })?;
+        if text.contains('\0') || text.len() > MAX_WORD_BYTES {
+            return Err(item.wrong("holds a NUL character or is longer than 128 KiB"));
+        }
+        Ok(text.to_owned())
     }
 
     fn account(&self) -> Check {

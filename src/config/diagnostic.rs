@@ -57,12 +57,15 @@ pub(super) struct Complaint {
     pub(super) hint: Option<String>,
     /// The line at `at` may hold a secret that no range marks (text that could not be parsed).
     pub(super) secret: bool,
+    /// Complaints about other parts of the same value.
+    pub(super) also: Vec<Complaint>,
 }
 
 impl Complaint {
     pub(super) fn error(at: At, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { severity: Severity::Error, at, message, expected: None, hint: None, secret: false }
+        let severity = Severity::Error;
+        Self { severity, at, message, expected: None, hint: None, secret: false, also: Vec::new() }
     }
 
     pub(super) fn warning(at: At, message: impl Into<String>) -> Self {
@@ -77,6 +80,12 @@ impl Complaint {
         Self { hint: Some(hint.into()), ..self }
     }
 
+    /// This complaint and another.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.also.push(other);
+        self
+    }
+
     pub(super) fn secret(self, secret: bool) -> Self {
         Self { secret, ..self }
     }
@@ -87,8 +96,10 @@ impl Complaint {
 pub(super) struct Report(Vec<Complaint>);
 
 impl Report {
-    pub(super) fn add(&mut self, complaint: Complaint) {
+    pub(super) fn add(&mut self, mut complaint: Complaint) {
+        let also = std::mem::take(&mut complaint.also);
         self.0.push(complaint);
+        self.0.extend(also);
     }
 
     pub(super) fn has_errors(&self) -> bool {

@@ -127,7 +127,11 @@ pub fn load(request: &Request) -> Result<Loaded, Diagnostics> {
             Ok(bytes) => load.file(path, bytes),
             Err(error) => {
                 missing |= path == found.main && error.is_not_found();
-                load.report.add(error.complain(path, "the configuration"));
+                let complaint = error.complain(path, "the configuration");
+                load.report.add(match path.read_link() {
+                    Ok(target) => complaint.hint(format!("it is a symbolic link to {}", target.display())),
+                    Err(_) => complaint,
+                });
             }
         }
     }

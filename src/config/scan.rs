@@ -183,7 +183,11 @@ fn guess(prefix: &str, name: &str) -> Option<String> {
         .filter(|key| key.path.rsplit_once('.').is_some_and(|(_, last)| last == name))
         .map(|key| format!("`{}`", key.path))
         .collect();
-    (!homes.is_empty()).then(|| format!("there is {}", homes.join(", ")))
+    match homes.split_last() {
+        Some((last, [])) => Some(format!("perhaps {last}?")),
+        Some((last, others)) => Some(format!("perhaps {} or {last}?", others.join(", "))),
+        None => None,
+    }
 }
 
 /// The hint for a key of the file that stands below a table's header.

@@ -1,5 +1,7 @@
 //! A TOML document as a tree in which every name and value knows its place.
 
+use std::collections::BTreeMap;
+
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{At, Complaint, FileId};
@@ -7,7 +9,7 @@ use super::excerpt::may_be_env;
 use super::keys;
 
 /// So many syntax errors of one file are reported: the later ones are often echoes of the first.
-const MAX_SYNTAX_ERRORS: usize = 10;
+const MAX_SYNTAX_ERRORS: usize = 5;
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -113,7 +115,16 @@ pub(super) fn parse(file: FileId, text: &str) -> Result<Vec<Entry>, Vec<Complain
     if errors.is_empty() {
         return Ok(entries(file, table.get_ref()));
     }
-    Err(errors.iter().take(MAX_SYNTAX_ERRORS).map(|error| syntax_error(file, text, error)).collect())
+    // After the first error of a line the parser guesses; a person is helped by one a line.
+    let line = |error: &toml::de::Error| {
+        let start = error.span().map_or(text.len(), |range| range.start);
+        text.bytes().take(start).filter(|byte| *byte == b'\n').count()
+    };
+    let mut by_line: BTreeMap<usize, &toml::de::Error> = BTreeMap::new();
+    for error in errors.iter().take(MAX_SYNTAX_ERRORS * 10) {
+        by_line.entry(line(error)).or_insert(error);
+    }
+    Err(by_line.values().take(MAX_SYNTAX_ERRORS).map(|error| syntax_error(file, text, error)).collect())
 }
 
 fn syntax_error(file: FileId, text: &str, error: &toml::de::Error) -> Complaint {
@@ -130,10 +141,13 @@ fn syntax_error(file: FileId, text: &str, error: &toml::de::Error) -> Complaint 
         None => complaint,
     };
     match (message, name) {
-        ("duplicate key", "profile") => {
+        (_, "profile") => {
             complaint.hint("`use-profile = \"NAME\"` selects a profile, a table [profile.NAME] describes one")
         }
         ("duplicate key", _) => complaint.hint("a table or key may be written once; join the two"),
+        (message, _) if message.contains("between array elements") => {
+            complaint.hint("is an array above not closed with ]?")
+        }
         _ => complaint,
     }
 }
