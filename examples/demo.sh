@@ -200,12 +200,12 @@ by_systemd() {
     way_text="started by this machine's systemd"
     port=$(free_port)
     # Left-overs go away however this ends.
-    # shellcheck disable=SC2329 # called by the trap
+    # shellcheck disable=SC2317 # called by the trap
     forget_units() {
         systemctl stop ganger-demo.socket ganger-demo.service
         rm -f /run/systemd/system/ganger-demo.socket /run/systemd/system/ganger-demo.service
         systemctl daemon-reload
-        rm -rf "$work"
+        rm -rf "$work" "$run"
     } 2>/dev/null
     trap forget_units EXIT
     write_units /run/systemd/system "$work"
@@ -266,7 +266,7 @@ with_signals() {
         supervisor=
     }
     supervisor=
-    trap '[ -z "$supervisor" ] || kill -TERM "$supervisor" 2>/dev/null; rm -rf "$work"' EXIT
+    trap '[ -z "$supervisor" ] || kill -TERM "$supervisor" 2>/dev/null; rm -rf "$work" "$run"' EXIT
     show
 }
 
@@ -275,7 +275,7 @@ by_socket_activate() {
     port=$(free_port)
     start_it() {
         printf '  %s$ systemd-socket-activate --listen=127.0.0.1:%s --fdname=web ganger run demo.toml%s\n' "$dim" "$port" "$plain"
-        RUNTIME_DIRECTORY=$work/run systemd-socket-activate --listen="127.0.0.1:$port" --fdname=web \
+        RUNTIME_DIRECTORY=$run/ganger/demo systemd-socket-activate --listen="127.0.0.1:$port" --fdname=web \
             -E RUNTIME_DIRECTORY "$work/ganger" run "$work/demo.toml" >"$work/log" 2>&1 &
         supervisor=$!
         until grep -q 'Listening on' "$work/log"; do
@@ -292,7 +292,7 @@ by_listen() {
     port=
     start_it() {
         printf '  %s$ ganger run demo.toml --listen 127.0.0.1:0%s\n' "$dim" "$plain"
-        RUNTIME_DIRECTORY=$work/run "$work/ganger" run "$work/demo.toml" --listen 127.0.0.1:0 >"$work/log" 2>&1 &
+        RUNTIME_DIRECTORY=$run/ganger/demo "$work/ganger" run "$work/demo.toml" --listen 127.0.0.1:0 >"$work/log" 2>&1 &
         supervisor=$!
         until port=$(grep -o '127\.0\.0\.1:[1-9][0-9]*' "$work/log" | head -n 1) && [ -n "$port" ]; do
             kill -0 "$supervisor" 2>/dev/null || fail "ganger did not start: $(cat "$work/log")"
@@ -328,9 +328,9 @@ built=${CARGO_TARGET_DIR:-target}/$([ "$profile" = dev ] && echo debug || echo "
 # systemd's mount options forbid programs in some temporary directories; beside the build is always fine.
 mkdir -p "$built/demo"
 work=$(mktemp -d "$PWD/${built#"$PWD/"}/demo/XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
 chmod 755 "$work"
-mkdir "$work/run"
+run=$(mktemp -d) && mkdir -p "$run/ganger/demo" || exit 1
+trap 'rm -rf "$work" "$run"' EXIT
 cp "$built/ganger" "$built/examples/hello" "$here/demo.sh" "$work/"
 workers=$(getconf _NPROCESSORS_ONLN)
 

@@ -168,13 +168,14 @@ impl Ganger {
         }
         let file = dir.path().join(source.file_name().unwrap());
         fs::write(&file, text).unwrap();
+        let runtime = dir.path().join("ganger").join(source.file_stem().unwrap());
+        fs::create_dir_all(&runtime).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_ganger"))
             .arg("run")
             .arg(&file)
             .args(["--listen", "127.0.0.1:0"])
             .current_dir(root())
-            .env("RUNTIME_DIRECTORY", dir.path())
-            .env("XDG_RUNTIME_DIR", dir.path())
+            .env("RUNTIME_DIRECTORY", runtime)
             .env("EXAMPLE_RUN", dir.path())
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null())
