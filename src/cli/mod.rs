@@ -1,7 +1,123 @@
 //! What a person types and reads.
+//!
+//! Words become an invocation ([`parse`]) by the one table of verbs and flags ([`flags`]); the invocation is
+//! carried out by a verb ([`verbs`]); how it ends is an exit code ([`exit`]). Only [`print`] writes. What a pool
+//! does is decided elsewhere: this room asks a supervisor over its private socket ([`supervisor`]), or calls
+//! systemctl and journalctl where these do the work.
+
+mod asking;
+mod complete;
+mod context;
+mod detach;
+mod discover;
+mod exit;
+mod flags;
+#[cfg(test)]
+mod golden;
+mod help;
+mod journal;
+mod nearest;
+mod parse;
+mod print;
+mod progress;
+mod remote;
+mod rows;
+mod state;
+mod supervisor;
+mod table;
+mod target;
+mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use context::Context;
+use exit::{Exit, Failure};
+use flags::{FlagId, VerbId};
+use print::{ColorWhen, Printer};
 
 /// The program's entry.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let typed = parse::parse(words.clone()).and_then(|typed| Ok((typed.color()?, typed)));
+    let (color, typed) = match typed {
+        Ok(parsed) => parsed,
+        Err(failure) => {
+            Printer::of_this_process(ColorWhen::Auto).failure(&failure);
+            return failure.exit.into();
+        }
+    };
+    let out = Printer::of_this_process(color);
+    let user_mode = typed.has(FlagId::User);
+    let context = Context { typed, out, user_mode };
+    match answer(&context, &words) {
+        Ok(code) => code,
+        Err(failure) => {
+            context.out.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// What needs no verb, then the verb, here or on another machine.
+fn answer(context: &Context, words: &[OsString]) -> Result<ExitCode, Failure> {
+    let typed = &context.typed;
+    let look = context.out.look();
+    if typed.has(FlagId::Help) {
+        context.out.text(&typed.verb.map_or_else(|| help::overview(look), |verb| help::of_verb(verb, look)));
+        return Ok(Exit::Done.into());
+    }
+    if typed.has(FlagId::Version) {
+        return Ok(version(context).into());
+    }
+    let Some(verb) = typed.verb else {
+        return Err(Failure::usage("a verb is missing").hint("ganger --help shows the verbs there are"));
+    };
+    if let Some(host) = typed.value(FlagId::Host) {
+        return Err(remote::run(host, words));
+    }
+    dispatch(verb.id, context)
+}
+
+fn dispatch(verb: VerbId, context: &Context) -> Result<ExitCode, Failure> {
+    let exit = match verb {
+        VerbId::Run => return verbs::run::run(context),
+        VerbId::List => verbs::list::run(context),
+        VerbId::Status => verbs::status::run(context),
+        VerbId::Logs => verbs::logs::run(context),
+        VerbId::Events => verbs::events::run(context),
+        VerbId::Start => verbs::units::run(context, "start"),
+        VerbId::Stop => verbs::units::run(context, "stop"),
+        VerbId::Enable => verbs::units::run(context, "enable"),
+        VerbId::Disable => verbs::units::run(context, "disable"),
+        VerbId::Reload => verbs::reload::run(context),
+        VerbId::Restart => verbs::restart::run(context),
+        VerbId::Scale => verbs::scale::run(context),
+        VerbId::Signal => verbs::signal::run(context),
+        VerbId::Reset => verbs::reset::run(context),
+        VerbId::Check => verbs::check::run(context),
+        VerbId::Init => verbs::init::run(context),
+        VerbId::Completions => verbs::completions::run(context),
+        VerbId::Complete => Ok(verbs::completions::complete(context)),
+        VerbId::Help => help_on(context),
+        VerbId::Version => Ok(version(context)),
+    };
+    exit.map(ExitCode::from)
+}
+
+fn help_on(context: &Context) -> Result<Exit, Failure> {
+    let look = context.out.look();
+    let Some(word) = context.typed.operands.first() else {
+        context.out.text(&help::overview(look));
+        return Ok(Exit::Done);
+    };
+    let verb = parse::verb_named(word)?;
+    context.out.text(&help::of_verb(verb, look));
+    Ok(Exit::Done)
+}
+
+fn version(context: &Context) -> Exit {
+    context.out.line(concat!("ganger ", env!("CARGO_PKG_VERSION")));
+    Exit::Done
 }

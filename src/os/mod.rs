@@ -17,6 +17,7 @@
 //! | [`users`] | names → ids |
 //! | [`journal_stream`] | a stream into the journal for a worker's output |
 //! | [`rlimit`] | the limit of open files |
+//! | [`terminal`] | how wide a terminal is |
 //! | [`files`] | append logs, memfds, /dev/null |
 //!
 //! Errors are [`SysError`] (an attempt and its errno) or, for a worker that does not come to run,
@@ -37,6 +38,7 @@ pub mod rlimit;
 pub mod signals;
 pub mod sock_diag;
 pub mod sockets;
+pub mod terminal;
 pub mod users;
 
 pub use error::{Result, SysError};

@@ -1,0 +1,210 @@
+//! Asking a supervisor for something and waiting for what comes of it: the same for every verb that changes an
+//! app.
+//!
+//! Waiting has a deadline, and can be left with Ctrl-C; in both cases the work goes on. The last line is the
+//! verdict; when a worker was the reason, its last words are shown from the journal with the caller's own
+//! rights.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use super::context::{Context, block_on};
+use super::detach::Detach;
+use super::exit::{Exit, Failure};
+use super::flags::FlagId;
+use super::journal;
+use super::print::{Style, harmless};
+use super::progress::{Line, Progress};
+use super::rows::style_of;
+use super::state::{Answer, FailedWorker, Happening};
+use super::supervisor::{Wish, now};
+use crate::plan::AppName;
+use crate::time::format_span;
+
+/// How long the verdict of a rollout is waited for unless `--timeout` says otherwise.
+pub(crate) const ROLLOUT_DEADLINE: Duration = Duration::from_secs(15 * 60);
+/// How long the verdict of a wish that is done at once is waited for.
+pub(crate) const PROMPT_DEADLINE: Duration = Duration::from_secs(30);
+/// With `--no-wait`: a supervisor that refuses does so within this time.
+const REFUSAL_DEADLINE: Duration = Duration::from_millis(200);
+
+/// How the waiting ended.
+enum Ended {
+    Answered(Answer),
+    DeadlinePassed,
+    Detached,
+}
+
+/// Asks, waits, shows, and says how the command ends.
+pub(crate) fn ask(context: &Context, app: &AppName, wish: Wish, patience: Duration) -> Result<Exit, Failure> {
+    let patience = context.timeout()?.unwrap_or(patience);
+    let no_wait = context.typed.has(FlagId::NoWait);
+    if no_wait && context.typed.has(FlagId::Wait) {
+        return Err(Failure::usage("--wait and --no-wait exclude each other"));
+    }
+    let patience = if no_wait { REFUSAL_DEADLINE } else { patience };
+    let ended = block_on(wait(context, app, wish, patience))?;
+    let verb = context.typed.verb.map_or("", |verb| verb.name);
+    match ended {
+        Ended::Answered(answer) => Ok(show(context, app, &answer)),
+        Ended::DeadlinePassed if no_wait => {
+            show_open(context, app, "asked");
+            Ok(Exit::Done)
+        }
+        Ended::DeadlinePassed => {
+            let waited = format!("no verdict within {}: the {verb} of {app} goes on", format_span(patience));
+            show_open(context, app, &waited);
+            Ok(Exit::InProgress)
+        }
+        Ended::Detached => {
+            show_open(context, app, &format!("detached: the {verb} of {app} goes on"));
+            Ok(Exit::InProgress)
+        }
+    }
+}
+
+async fn wait(context: &Context, app: &AppName, wish: Wish, patience: Duration) -> Result<Ended, Failure> {
+    let supervisor = context.supervisor(app).await?;
+    let mut lines = Lines::new(context);
+    let mut detach = Detach::new();
+    let ended = {
+        let told = |happening: &Happening| lines.happened(happening);
+        let asked = tokio::time::timeout(patience, supervisor.ask(wish, told));
+        // Whichever comes first; the verdict wins over a late Ctrl-C.
+        let mut asked = std::pin::pin!(asked);
+        let mut detached = std::pin::pin!(detach.asked());
+        std::future::poll_fn(|task| {
+            if let std::task::Poll::Ready(answer) = asked.as_mut().poll(task) {
+                return std::task::Poll::Ready(Some(answer));
+            }
+            detached.as_mut().poll(task).map(|()| None)
+        })
+        .await
+    };
+    lines.end();
+    match ended {
+        None => Ok(Ended::Detached),
+        Some(Err(_)) => Ok(Ended::DeadlinePassed),
+        Some(Ok(Ok(answer))) => Ok(Ended::Answered(answer)),
+        Some(Ok(Err(trouble))) => Err(context.trouble(app, trouble)),
+    }
+}
+
+/// The live lines on standard output.
+struct Lines<'a> {
+    context: &'a Context,
+    progress: Progress,
+    /// The last line can still change.
+    open: bool,
+    terminal: bool,
+}
+
+impl<'a> Lines<'a> {
+    fn new(context: &'a Context) -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self { context, progress: Progress::default(), open: false, terminal }
+    }
+
+    fn happened(&mut self, happening: &Happening) {
+        if self.context.json() {
+            return;
+        }
+        let Some(Line { text, complete }) = self.progress.happened(happening, now()) else { return };
+        if self.terminal {
+            let width = self.context.out.look().width.unwrap_or(usize::MAX);
+            let text = super::table::cut(&text, width.saturating_sub(1));
+            let back = if self.open { "\r\x1b[K" } else { "" };
+            self.context.out.text(&format!("{back}{text}{}", if complete { "\n" } else { "" }));
+            self.open = !complete;
+        } else if complete {
+            self.context.out.line(&text);
+        }
+    }
+
+    fn end(self) {
+        if self.open {
+            self.context.out.text("\r\x1b[K");
+        }
+        self.progress.rest().for_each(|line| self.context.out.line(&line));
+    }
+}
+
+/// Shows an answer; how the command ends by it.
+fn show(context: &Context, app: &AppName, answer: &Answer) -> Exit {
+    let exit = exit_of(&answer.outcome);
+    if context.json() {
+        context.out.json(answer, true);
+        return exit;
+    }
+    let color = context.out.look().color;
+    let verb = context.typed.verb.map_or("", |verb| verb.name);
+    let word = style_of(&answer.outcome).paint(&answer.outcome, color);
+    let verdict = format!("{verb} {app}: {word}: {}", harmless(&answer.message));
+    if exit == Exit::Done {
+        context.out.line(&verdict);
+        return exit;
+    }
+    if let Some(failure) = &answer.failure {
+        last_words(context, app, failure);
+    }
+    let failure = Failure::new(exit, verdict);
+    let user = if context.user_mode { " --user" } else { "" };
+    context.out.failure(&match (&answer.failure, exit) {
+        (Some(worker), _) => failure.hint(format!("more of it: ganger{user} logs {app}:{}", worker.slot)),
+        (None, Exit::NotFound) => failure.hint(format!("its slots: ganger{user} status {app}")),
+        (None, _) => failure,
+    });
+    exit
+}
+
+/// The failing worker's last lines in the journal.
+fn last_words(context: &Context, app: &AppName, worker: &FailedWorker) {
+    let lines = journal::last_words(worker, now());
+    if lines.is_empty() {
+        return;
+    }
+    context.out.note(&format!("last words of {app}:{}:", worker.slot));
+    for line in lines {
+        let line = Style::Dim.paint(&harmless(&line), context.out.look().color);
+        context.out.note(&format!("  {line}"));
+    }
+}
+
+/// Says that something goes on.
+fn show_open(context: &Context, app: &AppName, message: &str) {
+    if context.json() {
+        let outcome = if message == "asked" { "asked" } else { Exit::InProgress.word() };
+        let answer = Answer { outcome: outcome.into(), message: message.into(), ..Answer::default() };
+        context.out.json(&answer, true);
+    } else {
+        let verb = context.typed.verb.map_or("", |verb| verb.name);
+        context.out.line(&if message == "asked" {
+            format!("{verb} {app}: asked")
+        } else {
+            message.to_owned()
+        });
+    }
+}
+
+/// The exit code of an outcome.
+fn exit_of(outcome: &str) -> Exit {
+    match outcome {
+        "done" => Exit::Done,
+        "partly" => Exit::Partly,
+        "not-found" => Exit::NotFound,
+        // Also `failed`, `superseded` and `refused`: nothing was changed by this caller.
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outcome_has_its_exit_code() {
+        let codes = ["done", "failed", "partly", "not-found", "superseded", "refused"]
+            .map(|word| exit_of(word).code());
+        assert_eq!(codes, [0, 1, 7, 3, 1, 1]);
+    }
+}

@@ -1,0 +1,481 @@
+//! The one table of everything that can be typed: verbs, their operands, their flags.
+//!
+//! Parsing, `--help`, completions and the test that reads `ganger(1)` all follow this table; nothing about the
+//! command line is written down anywhere else. What a verb *does* is decided in [`super::verbs`].
+
+/// What a value can be completed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Complete {
+    /// Nothing is known about it.
+    Nothing,
+    /// An app.
+    App,
+    /// An app, or an app and one of its slots.
+    AppSlot,
+    /// An app or a file.
+    AppOrFile,
+    /// A file.
+    File,
+    /// A verb.
+    Verb,
+    /// One of these words.
+    Words(&'static [&'static str]),
+}
+
+/// A flag's name inside the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum FlagId {
+    Help,
+    Version,
+    Color,
+    User,
+    Host,
+    Json,
+    Listen,
+    Workers,
+    Ready,
+    Profile,
+    Print,
+    Wait,
+    NoWait,
+    Timeout,
+    Follow,
+    Lines,
+    Since,
+    Until,
+    Now,
+}
+
+/// The value of a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Value {
+    /// What it is called in help.
+    pub(crate) name: &'static str,
+    /// What it can be.
+    pub(crate) complete: Complete,
+}
+
+/// One flag.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Flag {
+    /// Its name inside the program.
+    pub(crate) id: FlagId,
+    /// `-x`.
+    pub(crate) short: Option<char>,
+    /// `--long`, without the dashes.
+    pub(crate) long: &'static str,
+    /// Its value, if it takes one.
+    pub(crate) value: Option<Value>,
+    /// It may be given more than once, and every time counts.
+    pub(crate) many: bool,
+    /// One line for help.
+    pub(crate) help: &'static str,
+}
+
+impl Flag {
+    const fn switch(id: FlagId, short: Option<char>, long: &'static str, help: &'static str) -> Self {
+        Self { id, short, long, value: None, many: false, help }
+    }
+
+    const fn valued(
+        id: FlagId,
+        short: Option<char>,
+        long: &'static str,
+        name: &'static str,
+        complete: Complete,
+        help: &'static str,
+    ) -> Self {
+        Self { id, short, long, value: Some(Value { name, complete }), many: false, help }
+    }
+
+    /// `-w, --workers N`.
+    pub(crate) fn synopsis(&self) -> String {
+        let short = self.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
+        let value = self.value.map_or_else(String::new, |value| format!(" {}", value.name));
+        format!("{short}--{}{value}", self.long)
+    }
+}
+
+/// One operand: a word without dashes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Operand {
+    /// What it is called in help.
+    pub(crate) name: &'static str,
+    /// It must be there.
+    pub(crate) required: bool,
+    /// There may be several of it.
+    pub(crate) many: bool,
+    /// What it can be.
+    pub(crate) complete: Complete,
+}
+
+impl Operand {
+    const fn one(name: &'static str, complete: Complete) -> Self {
+        Self { name, required: true, many: false, complete }
+    }
+
+    const fn maybe(name: &'static str, complete: Complete) -> Self {
+        Self { name, required: false, many: false, complete }
+    }
+
+    const fn several(name: &'static str, complete: Complete) -> Self {
+        Self { name, required: true, many: true, complete }
+    }
+}
+
+/// A verb's name inside the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum VerbId {
+    Run,
+    List,
+    Status,
+    Logs,
+    Events,
+    Start,
+    Stop,
+    Enable,
+    Disable,
+    Reload,
+    Restart,
+    Scale,
+    Signal,
+    Reset,
+    Check,
+    Init,
+    Completions,
+    Complete,
+    Help,
+    Version,
+}
+
+/// One verb.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Verb {
+    /// Its name inside the program.
+    pub(crate) id: VerbId,
+    /// The word.
+    pub(crate) name: &'static str,
+    /// Not shown to people.
+    pub(crate) hidden: bool,
+    /// Its operands, in order.
+    pub(crate) operands: &'static [Operand],
+    /// What stands behind `--`, if anything may.
+    pub(crate) trailing: Option<&'static str>,
+    /// Its flags, besides [`EVERYWHERE`].
+    pub(crate) flags: &'static [&'static Flag],
+    /// One line: what it does.
+    pub(crate) summary: &'static str,
+    /// What else a person should know, in paragraphs.
+    pub(crate) about: &'static [&'static str],
+}
+
+const SIGNALS: &[&str] = &[
+    "HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT",
+    "STOP", "TSTP", "TTIN", "TTOU", "URG", "WINCH",
+];
+const READY_WHEN: &[&str] = &["auto", "notify", "listening", "message", "fd", "http", "started"];
+/// The shells that completions are written for.
+pub(crate) const SHELLS: &[&str] = &["bash", "zsh", "fish"];
+/// The values of `--color`.
+pub(crate) const COLORS: &[&str] = &["auto", "always", "never"];
+
+const HELP: Flag = Flag::switch(FlagId::Help, Some('h'), "help", "Show help and exit");
+const VERSION: Flag = Flag::switch(FlagId::Version, Some('V'), "version", "Show the version and exit");
+const COLOR: Flag = Flag::valued(
+    FlagId::Color,
+    None,
+    "color",
+    "WHEN",
+    Complete::Words(COLORS),
+    "Use colour: auto (on a terminal, unless NO_COLOR is set), always or never",
+);
+const USER: Flag = Flag::switch(
+    FlagId::User,
+    None,
+    "user",
+    "Talk about the apps of your own user manager, not of the system",
+);
+const HOST: Flag = Flag::valued(
+    FlagId::Host,
+    Some('H'),
+    "host",
+    "[USER@]HOST",
+    Complete::Nothing,
+    "Run the command on another machine, over ssh",
+);
+const JSON: Flag = Flag::switch(FlagId::Json, None, "json", "Print JSON of a stable shape");
+const LISTEN: Flag = Flag {
+    id: FlagId::Listen,
+    short: None,
+    long: "listen",
+    value: Some(Value { name: "ADDR", complete: Complete::Nothing }),
+    many: true,
+    help: "Listen on PORT, HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one (may be repeated)",
+};
+const WORKERS: Flag = Flag::valued(
+    FlagId::Workers,
+    Some('w'),
+    "workers",
+    "N",
+    Complete::Words(&["max", "max-1", "50%"]),
+    "Number of workers: 4, max, max-1 or 50% of the CPUs",
+);
+const READY: Flag = Flag::valued(
+    FlagId::Ready,
+    None,
+    "ready",
+    "WHEN",
+    Complete::Words(READY_WHEN),
+    "Which sign makes a worker ready: auto, notify, listening, message, fd, http or started",
+);
+const PROFILE: Flag = Flag::valued(
+    FlagId::Profile,
+    None,
+    "profile",
+    "NAME",
+    Complete::Nothing,
+    "Apply [profile.NAME] of the configuration",
+);
+const PRINT: Flag = Flag::switch(
+    FlagId::Print,
+    None,
+    "print",
+    "Print the effective configuration and where each value comes from",
+);
+const WAIT: Flag = Flag::switch(
+    FlagId::Wait,
+    None,
+    "wait",
+    "Wait for the verdict (the default; for clarity in ExecReload=)",
+);
+const NO_WAIT: Flag = Flag::switch(FlagId::NoWait, None, "no-wait", "Only ask; do not wait for the verdict");
+const TIMEOUT: Flag = Flag::valued(
+    FlagId::Timeout,
+    None,
+    "timeout",
+    "SPAN",
+    Complete::Words(&["10s", "1min", "15min"]),
+    "Wait at most this long; the work goes on when it passes (exit code 6)",
+);
+const FOLLOW: Flag = Flag::switch(FlagId::Follow, Some('f'), "follow", "Go on with new lines as they come");
+const LINES: Flag = Flag::valued(
+    FlagId::Lines,
+    Some('n'),
+    "lines",
+    "N",
+    Complete::Words(&["10", "100", "all"]),
+    "Show the last N lines only, or all",
+);
+const SINCE: Flag = Flag::valued(
+    FlagId::Since,
+    None,
+    "since",
+    "TIME",
+    Complete::Words(&["today", "-1h", "-10min"]),
+    "Show lines from this time on (systemd.time(7))",
+);
+const UNTIL: Flag =
+    Flag::valued(FlagId::Until, None, "until", "TIME", Complete::Nothing, "Show lines up to this time");
+const NOW: Flag = Flag::switch(FlagId::Now, None, "now", "Also start (or stop) the app at once");
+
+/// Flags that every verb knows.
+pub(crate) const EVERYWHERE: &[&Flag] = &[&HELP, &COLOR];
+/// Flags that may stand before the verb.
+pub(crate) const BEFORE_VERB: &[&Flag] = &[&HELP, &VERSION, &COLOR, &USER, &HOST];
+
+const APP: Operand = Operand::one("APP", Complete::App);
+const APPS: Operand = Operand::several("APP", Complete::App);
+const APP_SLOT: Operand = Operand::one("APP[:SLOT]", Complete::AppSlot);
+
+const fn verb(id: VerbId, name: &'static str, summary: &'static str) -> Verb {
+    Verb { id, name, hidden: false, operands: &[], trailing: None, flags: &[], summary, about: &[] }
+}
+
+/// Every verb, in the order of the help text.
+pub(crate) const VERBS: &[Verb] = &[
+    Verb {
+        operands: &[Operand::maybe("APP|FILE", Complete::AppOrFile)],
+        trailing: Some("CMD"),
+        flags: &[&LISTEN, &WORKERS, &READY, &PROFILE, &USER],
+        about: &[
+            "Stays in the foreground: this is what ExecStart= of a unit calls. Sockets that systemd passes are \
+             taken over; without them the addresses of --listen or of the configuration are bound.",
+            "APP is looked up as APP.toml in the configuration directories; a word with a slash or the ending \
+             .toml is a file. A command behind -- needs no configuration at all.",
+        ],
+        ..verb(VerbId::Run, "run", "Run an app: keep its workers alive behind its sockets")
+    },
+    Verb {
+        flags: &[&JSON, &USER, &HOST],
+        about: &["Shows apps that are configured and apps that run. A supervisor that does not answer is \
+                  shown as such and holds nobody up."],
+        ..verb(VerbId::List, "list", "List all apps")
+    },
+    Verb {
+        operands: &[APP],
+        flags: &[&JSON, &USER, &HOST],
+        ..verb(VerbId::Status, "status", "Show an app, its workers, and how its last reload went")
+    },
+    Verb {
+        operands: &[APP_SLOT],
+        flags: &[&FOLLOW, &LINES, &SINCE, &UNTIL, &JSON, &USER, &HOST],
+        about: &[
+            "Calls journalctl with the right matches; what you may see is what the journal lets you see.",
+        ],
+        ..verb(VerbId::Logs, "logs", "Show what an app, or one of its workers, wrote to the journal")
+    },
+    Verb {
+        operands: &[APP],
+        flags: &[&JSON, &USER, &HOST],
+        about: &["Goes on until the supervisor leaves or you press Ctrl-C."],
+        ..verb(VerbId::Events, "events", "Show what happens to an app, a line each, as it happens")
+    },
+    Verb {
+        operands: &[APPS],
+        flags: &[&USER, &HOST],
+        about: &["systemctl start of APP.socket (where there is one) and APP.service."],
+        ..verb(VerbId::Start, "start", "Start apps")
+    },
+    Verb {
+        operands: &[APPS],
+        flags: &[&USER, &HOST],
+        about: &["systemctl stop of APP.socket and APP.service: with the socket left listening, the next \
+                  connection would start the service again."],
+        ..verb(VerbId::Stop, "stop", "Stop apps and close their sockets")
+    },
+    Verb {
+        operands: &[APPS],
+        flags: &[&NOW, &USER, &HOST],
+        ..verb(VerbId::Enable, "enable", "Start apps when the system starts")
+    },
+    Verb {
+        operands: &[APPS],
+        flags: &[&NOW, &USER, &HOST],
+        ..verb(VerbId::Disable, "disable", "Do not start apps when the system starts")
+    },
+    Verb {
+        operands: &[APP],
+        flags: &[&WAIT, &NO_WAIT, &TIMEOUT, &JSON, &USER, &HOST],
+        about: &[
+            "Reads the configuration again and replaces the workers one by one; no request is lost. When a new \
+             worker fails, the old ones stay and the command fails.",
+            "Ctrl-C detaches: the reload goes on.",
+        ],
+        ..verb(
+            VerbId::Reload,
+            "reload",
+            "Bring an app to its new configuration or code, without losing a request",
+        )
+    },
+    Verb {
+        operands: &[APP_SLOT],
+        flags: &[&NO_WAIT, &TIMEOUT, &JSON, &USER, &HOST],
+        about: &["The configuration is not read again: the new workers run what the old ones ran."],
+        ..verb(VerbId::Restart, "restart", "Replace workers one by one by new ones of the same configuration")
+    },
+    Verb {
+        operands: &[APP, Operand::one("N|+N|-N", Complete::Nothing)],
+        flags: &[&NO_WAIT, &TIMEOUT, &JSON, &USER, &HOST],
+        about: &["Holds until the next reload or restart of the service, which go by the configuration."],
+        ..verb(VerbId::Scale, "scale", "Change the number of workers")
+    },
+    Verb {
+        operands: &[APP_SLOT, Operand::one("SIGNAL", Complete::Words(SIGNALS))],
+        flags: &[&TIMEOUT, &JSON, &USER, &HOST],
+        ..verb(VerbId::Signal, "signal", "Send a signal to workers")
+    },
+    Verb {
+        operands: &[APP_SLOT],
+        flags: &[&TIMEOUT, &JSON, &USER, &HOST],
+        about: &["Slots that wait or that gave up start at once."],
+        ..verb(VerbId::Reset, "reset", "Forget failures")
+    },
+    Verb {
+        operands: &[Operand::one("APP|FILE", Complete::AppOrFile)],
+        flags: &[&PRINT, &PROFILE, &USER],
+        about: &["Shows every error at once, with its place and a hint. Exit code 2 when there is one."],
+        ..verb(VerbId::Check, "check", "Check a configuration")
+    },
+    Verb {
+        operands: &[Operand::maybe("FILE", Complete::File)],
+        trailing: Some("CMD"),
+        flags: &[&LISTEN, &WORKERS],
+        about: &["Prints it, or writes it to FILE, which must not exist yet."],
+        ..verb(VerbId::Init, "init", "Write a configuration to begin with")
+    },
+    Verb {
+        operands: &[Operand::one("SHELL", Complete::Words(SHELLS))],
+        ..verb(VerbId::Completions, "completions", "Print the completion script for bash, zsh or fish")
+    },
+    Verb {
+        operands: &[Operand::maybe("VERB", Complete::Verb)],
+        ..verb(VerbId::Help, "help", "Show help on a verb")
+    },
+    verb(VerbId::Version, "version", "Show the version"),
+    Verb {
+        hidden: true,
+        trailing: Some("WORD"),
+        ..verb(VerbId::Complete, "__complete", "Print what the last word can be completed to")
+    },
+];
+
+impl Verb {
+    /// The verb with this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        VERBS.iter().find(|verb| verb.name == name)
+    }
+
+    /// The verbs that people see.
+    pub(crate) fn visible() -> impl Iterator<Item = &'static Self> {
+        VERBS.iter().filter(|verb| !verb.hidden)
+    }
+
+    /// Its own flags, then those of every verb.
+    pub(crate) fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
+        self.flags.iter().chain(EVERYWHERE).copied()
+    }
+
+    /// `ganger scale [OPTIONS] APP N|+N|-N`.
+    pub(crate) fn synopsis(&self) -> String {
+        let mut line = format!("ganger {} [OPTIONS]", self.name);
+        for operand in self.operands {
+            let dots = if operand.many { "…" } else { "" };
+            line.push_str(&if operand.required {
+                format!(" {}{dots}", operand.name)
+            } else {
+                format!(" [{}]{dots}", operand.name)
+            });
+        }
+        if let Some(trailing) = self.trailing {
+            line.push_str(&format!(" [-- {trailing}…]"));
+        }
+        line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_verb_has_two_flags_of_one_name() {
+        for verb in VERBS {
+            let mut seen = BTreeSet::new();
+            for flag in verb.all_flags() {
+                assert!(seen.insert(flag.long.to_owned()), "{} --{}", verb.name, flag.long);
+                if let Some(short) = flag.short {
+                    assert!(seen.insert(short.to_string()), "{} -{short}", verb.name);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_required_operand_never_follows_an_optional_one() {
+        for verb in VERBS {
+            let optional = verb.operands.iter().position(|operand| !operand.required || operand.many);
+            assert!(optional.is_none_or(|index| index + 1 == verb.operands.len()), "{}", verb.name);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The one place of the program that writes to its standard output and standard error.
+//!
+//! It decides about colour and width, makes text from outside harmless for a terminal, and takes a closed pipe
+//! (`ganger list | head -1`) for what it is: a reader who has seen enough.
+
+use std::cell::Cell;
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal, Write};
+
+/// The width of a terminal that does not tell its own.
+const DEFAULT_WIDTH: usize = 80;
+/// Narrower than this, tables do not try to fit.
+const MIN_WIDTH: usize = 40;
+
+/// When colour is used (`--color`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ColorWhen {
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How text is made for its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// With colour.
+    pub(crate) color: bool,
+    /// Columns of the terminal; `None`: not a terminal, lines may be of any length.
+    pub(crate) width: Option<usize>,
+}
+
+impl Look {
+    /// Without colour and without a limit: what goes into a file or a pipe.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { color: false, width: None };
+}
+
+/// A meaning, which becomes a colour where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Style {
+    /// As it is.
+    #[default]
+    Plain,
+    /// A heading.
+    Heading,
+    /// All is well.
+    Good,
+    /// Worth a look.
+    Warn,
+    /// Broken.
+    Bad,
+    /// Of little weight.
+    Dim,
+}
+
+impl Style {
+    /// `text` in this style.
+    pub(crate) fn paint(self, text: &str, color: bool) -> String {
+        let code = match self {
+            Self::Plain => "",
+            Self::Heading => "1",
+            Self::Good => "32",
+            Self::Warn => "33",
+            Self::Bad => "31",
+            Self::Dim => "2",
+        };
+        if color && !code.is_empty() && !text.is_empty() {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// The program's standard output and standard error.
+#[derive(Debug)]
+pub(crate) struct Printer {
+    look: Look,
+    error_color: bool,
+    closed: Cell<bool>,
+}
+
+impl Printer {
+    /// Looks at the terminal and the environment.
+    pub(crate) fn of_this_process(when: ColorWhen) -> Self {
+        let quiet = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == *"dumb");
+        let colored = |terminal: bool| match when {
+            ColorWhen::Auto => terminal && !quiet,
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+        };
+        let terminal = io::stdout().is_terminal();
+        let width = terminal.then(|| {
+            width_from(std::env::var_os("COLUMNS").as_deref())
+                .or_else(crate::os::terminal::columns)
+                .unwrap_or(DEFAULT_WIDTH)
+                .max(MIN_WIDTH)
+        });
+        Self {
+            look: Look { color: colored(terminal), width },
+            error_color: colored(io::stderr().is_terminal()),
+            closed: Cell::new(false),
+        }
+    }
+
+    /// How text on standard output is to look.
+    pub(crate) fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Nobody reads standard output any more.
+    pub(crate) fn closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Writes `text` to standard output as it is, and flushes.
+    pub(crate) fn text(&self, text: &str) {
+        if self.closed() {
+            return;
+        }
+        let mut out = io::stdout().lock();
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            self.closed.set(true);
+        }
+    }
+
+    /// Writes one line to standard output.
+    pub(crate) fn line(&self, line: &str) {
+        self.text(&format!("{line}\n"));
+    }
+
+    /// Writes one value as one line of JSON, or indented.
+    pub(crate) fn json<T: serde::Serialize>(&self, value: &T, indented: bool) {
+        let text = if indented { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+        match text {
+            Ok(text) => self.line(&text),
+            Err(error) => self.note(&format!("ganger: cannot write JSON: {error}")),
+        }
+    }
+
+    /// Writes one line to standard error. A closed standard error is nobody's trouble.
+    pub(crate) fn note(&self, line: &str) {
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+
+    /// Tells a failure on standard error.
+    pub(crate) fn failure(&self, failure: &super::exit::Failure) {
+        let text = failure.to_string();
+        match text.strip_prefix("ganger:") {
+            Some(rest) => self.note(&format!("{}{rest}", Style::Bad.paint("ganger:", self.error_color))),
+            None => self.note(&text),
+        }
+    }
+}
+
+/// `COLUMNS`, when it is a sane number.
+fn width_from(columns: Option<&OsStr>) -> Option<usize> {
+    columns?.to_str()?.parse().ok().filter(|width| (1..=10_000).contains(width))
+}
+
+/// Text from outside (a worker's `STATUS=`, a reason, a path) without anything that steers a terminal.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+                '·'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_made_harmless() {
+        assert_eq!(harmless("ok\x1b[2J\u{9b}m\n\u{202e}x é"), "ok·[2J·m··x é");
+    }
+
+    #[test]
+    fn colour_is_left_out_where_it_is_not_wanted() {
+        assert_eq!(Style::Bad.paint("x", false), "x");
+        assert_eq!(Style::Bad.paint("x", true), "\x1b[31mx\x1b[0m");
+        assert_eq!(Style::Good.paint("", true), "");
+    }
+
+    #[test]
+    fn columns_must_be_a_sane_number() {
+        for (text, width) in [("120", Some(120)), ("0", None), ("wide", None), ("99999", None)] {
+            assert_eq!(width_from(Some(OsStr::new(text))), width, "{text}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! How apps, workers and slots become rows of a table: for `list`, `status` and `top`.
+//!
+//! Everything here is a function of a state and of the present instant.
+
+use std::time::Duration;
+
+use super::print::{Style, harmless};
+use super::state::{AppState, SlotState, WorkerState};
+use super::table::{Cell, Column, Table};
+use crate::time::{Monotonic, format_size, format_span};
+
+/// Stands where there is nothing to say.
+const NONE: &str = "–";
+
+/// The table that `list`, `status` and `top` share.
+pub(crate) fn table() -> Table {
+    Table::new(vec![
+        Column::text("APP"),
+        Column::text("STATE"),
+        Column::text("READY"),
+        Column::text("GEN").weight(3),
+        Column::text("RESTARTS").weight(4),
+        Column::text("CPU").weight(1),
+        Column::text("MEM").weight(2),
+        Column::text("UPTIME").weight(5),
+        Column::text("LISTEN").weight(6),
+    ])
+}
+
+/// What a state's word means.
+pub(crate) fn style_of(state: &str) -> Style {
+    match state {
+        "serving" | "ready" | "done" => Style::Good,
+        "starting" | "reloading" | "draining" | "stopping" | "waiting" | "leaving" | "superseded" => {
+            Style::Warn
+        }
+        "degraded" | "down" | "failed" | "partly" | "refused" | "not-found" | "unreachable" | "silent" => {
+            Style::Bad
+        }
+        "inactive" | "finished" | "denied" => Style::Dim,
+        _ => Style::Plain,
+    }
+}
+
+/// Adds the row of an app that answered.
+pub(crate) fn app_row(table: &mut Table, app: &AppState, now: Monotonic) {
+    let cpu = app.workers.iter().filter_map(|worker| worker.cpu_permille).reduce(u64::saturating_add);
+    let memory = app.workers.iter().filter_map(|worker| worker.memory).reduce(u64::saturating_add);
+    table.row(vec![
+        Cell::styled(harmless(&app.app), Style::Heading),
+        Cell::styled(app.state.as_str(), style_of(&app.state)),
+        format!("{}/{}", app.ready, app.wanted).into(),
+        app.generation.to_string().into(),
+        app.restarts.to_string().into(),
+        cpu.map_or_else(String::new, percent).into(),
+        memory.map_or_else(String::new, format_size).into(),
+        short_span(now.since(app.since)).into(),
+        harmless(&app.listen.join(", ")).into(),
+    ]);
+}
+
+/// Adds the row of an app that did not answer.
+pub(crate) fn silent_row(table: &mut Table, app: &str, state: &str, note: &str) {
+    let mut cells = vec![app.into(), Cell::styled(state, style_of(state))];
+    cells.resize(8, Cell::from(""));
+    cells.push(Cell::styled(harmless(note), Style::Dim));
+    table.row(cells);
+}
+
+/// Adds a row for each worker, and for each slot that has none.
+pub(crate) fn worker_rows(table: &mut Table, app: &AppState, now: Monotonic) {
+    let empty = app.slots.iter().filter(|slot| !app.workers.iter().any(|worker| worker.slot == slot.slot));
+    let mut rows: Vec<(u32, Vec<Cell>)> = app
+        .workers
+        .iter()
+        .map(|worker| (worker.slot, worker_cells(app, worker, now)))
+        .chain(empty.map(|slot| (slot.slot, slot_cells(slot, now))))
+        .collect();
+    // Stable: of one slot, the serving worker stays first.
+    rows.sort_by_key(|(slot, _)| *slot);
+    let last = rows.len().saturating_sub(1);
+    for (index, (slot, cells)) in rows.into_iter().enumerate() {
+        let branch = if index == last { "└─" } else { "├─" };
+        let mut row = vec![Cell::from(format!("{branch} {slot}"))];
+        row.extend(cells);
+        table.row(row);
+    }
+}
+
+fn worker_cells(app: &AppState, worker: &WorkerState, now: Monotonic) -> Vec<Cell> {
+    // A slot's restarts stand at its serving worker only: they are not those of the one that leaves.
+    let serving = app.workers.iter().find(|other| other.slot == worker.slot);
+    let restarts = serving
+        .filter(|first| first.worker == worker.worker)
+        .and_then(|_| app.slots.iter().find(|slot| slot.slot == worker.slot))
+        .map_or_else(|| NONE.to_owned(), |slot| slot.restarts.to_string());
+    vec![
+        Cell::styled(worker.state.as_str(), style_of(&worker.state)),
+        "".into(),
+        worker.generation.to_string().into(),
+        restarts.into(),
+        worker.cpu_permille.map_or_else(String::new, percent).into(),
+        worker.memory.map_or_else(String::new, format_size).into(),
+        short_span(now.since(worker.started)).into(),
+        worker_note(worker, now).into(),
+    ]
+}
+
+fn worker_note(worker: &WorkerState, now: Monotonic) -> String {
+    let mut notes = Vec::new();
+    notes.extend(worker.pid.map(|pid| format!("pid {pid}")));
+    notes.extend(worker.connections.map(|count| match count {
+        1 => "1 connection".to_owned(),
+        count => format!("{count} connections"),
+    }));
+    notes.extend(worker.deadline.map(|deadline| format!("{} left", format_span(deadline.since(now)))));
+    notes.extend(worker.status.as_ref().map(|status| format!("\"{}\"", harmless(status))));
+    notes.join(", ")
+}
+
+fn slot_cells(slot: &SlotState, now: Monotonic) -> Vec<Cell> {
+    let mut notes = Vec::new();
+    notes.extend(slot.until.map(|until| format!("next try in {}", format_span(until.since(now)))));
+    notes.extend(slot.last_failure.as_ref().map(|cause| harmless(cause)));
+    vec![
+        Cell::styled(slot.state.as_str(), style_of(&slot.state)),
+        "".into(),
+        NONE.into(),
+        slot.restarts.to_string().into(),
+        "".into(),
+        "".into(),
+        "".into(),
+        notes.join("; ").into(),
+    ]
+}
+
+/// Thousandths of a CPU as a percentage.
+fn percent(permille: u64) -> String {
+    match permille {
+        0 => "0%".to_owned(),
+        1..10 => format!("0.{permille}%"),
+        _ => format!("{}%", permille.saturating_add(5) / 10),
+    }
+}
+
+/// A span in its largest unit: `3d`, `12min`.
+pub(crate) fn short_span(span: Duration) -> String {
+    let whole = if span.as_secs() > 0 { Duration::from_secs(span.as_secs()) } else { span };
+    format_span(whole).split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! Fixed states for golden tests.
+
+    use super::*;
+    use crate::cli::state::{LastReloadState, ReloadState};
+
+    /// The present instant of every sample.
+    pub(crate) fn now() -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(1_000_000))
+    }
+
+    fn ago(span: Duration) -> Monotonic {
+        now() - span
+    }
+
+    fn worker(number: u64, slot: u32, generation: u64, state: &str, age: Duration) -> WorkerState {
+        WorkerState {
+            worker: number,
+            slot,
+            generation,
+            state: state.into(),
+            pid: Some(2208 + u32::try_from(number).unwrap()),
+            started: ago(age),
+            ready_at: Some(ago(age) + Duration::from_millis(400)),
+            memory: Some(150 << 20),
+            cpu_permille: Some(100),
+            ..WorkerState::default()
+        }
+    }
+
+    fn slot(slot: u32, state: &str, restarts: u64) -> SlotState {
+        SlotState { slot, state: state.into(), restarts, ..SlotState::default() }
+    }
+
+    /// Four workers that serve.
+    pub(crate) fn serving() -> AppState {
+        let days = Duration::from_secs(3 * 86_400 + 7200);
+        AppState {
+            app: "api".into(),
+            state: "serving".into(),
+            ready: 4,
+            wanted: 4,
+            generation: 17,
+            restarts: 2,
+            since: ago(days * 2),
+            pid: Some(2200),
+            listen: vec!["[::]:3000".into()],
+            slots: vec![slot(0, "ready", 0), slot(1, "ready", 2), slot(2, "ready", 0), slot(3, "ready", 0)],
+            workers: (0..4).map(|n| worker(u64::from(n), n, 17, "ready", days)).collect(),
+            reload: None,
+            last_reload: Some(LastReloadState {
+                outcome: "done".into(),
+                message: "generation 17 serves".into(),
+                took_usec: 6_200_000,
+                ended: ago(days),
+            }),
+        }
+    }
+
+    /// A reload under way: slot 0 is done, the old worker of slot 1 drains.
+    pub(crate) fn reloading() -> AppState {
+        let mut app = serving();
+        app.state = "reloading".into();
+        app.reload = Some(ReloadState {
+            generation: 18,
+            done: 1,
+            total: 4,
+            aborting: false,
+            started: ago(Duration::from_secs(5)),
+        });
+        app.workers[0] = worker(4, 0, 18, "ready", Duration::from_secs(5));
+        let mut old = app.workers.remove(1);
+        old.state = "draining".into();
+        old.deadline = Some(now() + Duration::from_secs(12));
+        old.connections = Some(2);
+        app.workers.insert(1, worker(5, 1, 18, "ready", Duration::from_secs(2)));
+        app.workers.insert(2, old);
+        app
+    }
+
+    /// One slot waits, one gave up, and a worker says something rude.
+    pub(crate) fn degraded() -> AppState {
+        let mut app = serving();
+        app.state = "degraded".into();
+        app.ready = 2;
+        app.restarts = 14;
+        app.workers.truncate(2);
+        app.workers[0].status = Some("12 jobs\x1b[2J queued".into());
+        app.slots[2] = SlotState {
+            until: Some(now() + Duration::from_secs(4)),
+            last_failure: Some("exited with status 1".into()),
+            ..slot(2, "waiting", 4)
+        };
+        app.slots[3] =
+            SlotState { last_failure: Some("killed by signal 11 (SEGV)".into()), ..slot(3, "failed", 8) };
+        app.last_reload = Some(LastReloadState {
+            outcome: "failed".into(),
+            message: "worker 0 was not ready within 30s".into(),
+            took_usec: 30_400_000,
+            ended: ago(Duration::from_secs(95)),
+        });
+        app
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_shown_in_its_largest_unit() {
+        for (secs, text) in [(0, "0ms"), (9, "9s"), (125, "2min"), (90_000, "1d")] {
+            assert_eq!(short_span(Duration::from_secs(secs)), text);
+        }
+        assert_eq!(short_span(Duration::from_millis(1400)), "1s");
+    }
+
+    #[test]
+    fn percentages_are_short() {
+        for (permille, text) in [(0, "0%"), (4, "0.4%"), (96, "10%"), (1234, "123%")] {
+            assert_eq!(percent(permille), text);
+        }
+    }
+}

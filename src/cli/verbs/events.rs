@@ -1,0 +1,75 @@
+//! `ganger events APP`: what happens, a line each, as it happens.
+
+use crate::cli::context::{Context, block_on};
+use crate::cli::detach::Detach;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::print::{Look, Style, harmless};
+use crate::cli::rows::style_of;
+use crate::cli::state::Happening;
+use crate::cli::supervisor::Trouble;
+use crate::cli::target;
+use crate::time::format_span;
+
+/// Shows what happens until the supervisor leaves, the reader has gone, or the person leaves.
+pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
+    let app = target::app(context.typed.operand(0)?)?;
+    block_on(async {
+        let supervisor = context.supervisor(&app).await?;
+        let mut detach = Detach::new();
+        let told = |happening: &Happening| {
+            if context.json() {
+                context.out.json(happening, false);
+            } else {
+                context.out.line(&line(happening, context.out.look()));
+            }
+            !context.out.closed()
+        };
+        let mut told = std::pin::pin!(supervisor.happenings(told));
+        let mut detached = std::pin::pin!(detach.asked());
+        let ended = std::future::poll_fn(|task| match detached.as_mut().poll(task) {
+            std::task::Poll::Ready(()) => std::task::Poll::Ready(Ok(())),
+            std::task::Poll::Pending => told.as_mut().poll(task),
+        });
+        match ended.await {
+            Ok(()) => Ok(Exit::Done),
+            Err(trouble @ (Trouble::Gone | Trouble::Absent(_) | Trouble::Denied(_) | Trouble::Silent(_)))
+            | Err(trouble @ Trouble::Strange(_)) => Err(context.trouble(&app, trouble)),
+        }
+    })
+}
+
+/// `worker-ready     slot 2  generation 18  pid 4711  1.4s`.
+fn line(happening: &Happening, look: Look) -> String {
+    let style = match happening.event.as_str() {
+        "worker-exited" if happening.expected == Some(false) => Style::Bad,
+        "slot-failed" => Style::Bad,
+        "slot-waiting" => Style::Warn,
+        "worker-ready" => Style::Good,
+        _ => happening.outcome.as_deref().map_or(Style::Plain, style_of),
+    };
+    let mut words = vec![style.paint(&format!("{:<16}", harmless(&happening.event)), look.color)];
+    words.extend(happening.slot.map(|slot| format!("slot {slot}")));
+    words.extend(happening.generation.map(|generation| format!("generation {generation}")));
+    words.extend(happening.pid.map(|pid| format!("pid {pid}")));
+    words.extend(happening.took_usec.map(|took| format_span(std::time::Duration::from_micros(took))));
+    words.extend(happening.outcome.as_deref().map(harmless));
+    words.extend(happening.reason.as_deref().map(harmless));
+    words.join("  ").trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let happening = Happening {
+            event: "worker-exited".into(),
+            slot: Some(2),
+            pid: Some(4711),
+            reason: Some("exited with\nstatus 1".into()),
+            ..Happening::default()
+        };
+        assert_eq!(line(&happening, Look::PLAIN), "worker-exited     slot 2  pid 4711  exited with·status 1");
+    }
+}

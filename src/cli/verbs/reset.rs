@@ -1,0 +1,13 @@
+//! `ganger reset APP[:SLOT]`: failures are forgotten, slots that wait start at once.
+
+use crate::cli::asking::{PROMPT_DEADLINE, ask};
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::supervisor::Wish;
+use crate::cli::target;
+
+/// Asks for it and waits for the verdict.
+pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
+    let target = target::app_slot(context.typed.operand(0)?)?;
+    ask(context, &target.app, Wish::Reset { slot: target.slot }, PROMPT_DEADLINE)
+}

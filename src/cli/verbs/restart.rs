@@ -1,0 +1,13 @@
+//! `ganger restart APP[:SLOT]`: fresh workers of the same configuration, one by one.
+
+use crate::cli::asking::{ROLLOUT_DEADLINE, ask};
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::supervisor::Wish;
+use crate::cli::target;
+
+/// Asks for a restart and waits for its verdict.
+pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
+    let target = target::app_slot(context.typed.operand(0)?)?;
+    ask(context, &target.app, Wish::Restart { slot: target.slot }, ROLLOUT_DEADLINE)
+}

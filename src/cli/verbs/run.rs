@@ -1,0 +1,59 @@
+//! `ganger run`: hands the request to the daemon.
+
+use std::process::ExitCode;
+
+use crate::cli::context::Context;
+use crate::cli::exit::Failure;
+use crate::cli::flags::FlagId;
+use crate::cli::target;
+use crate::daemon::{RunRequest, Target};
+
+/// Runs a supervisor in the foreground.
+pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
+    Ok(crate::daemon::run(request(context)?))
+}
+
+fn request(context: &Context) -> Result<RunRequest, Failure> {
+    let typed = &context.typed;
+    let command = typed.trailing.clone();
+    if command.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Failure::usage("a command is missing behind --"));
+    }
+    if typed.operands.is_empty() && command.is_none() {
+        return Err(Failure::usage("run needs an app, a file, or a command behind --")
+            .hint("ganger run --listen 3000 -- node server.js"));
+    }
+    let target = typed.operands.first().map(|_| typed.operand(0).and_then(target)).transpose()?;
+    Ok(RunRequest {
+        target,
+        listen: typed.texts(FlagId::Listen)?,
+        workers: typed.text(FlagId::Workers)?,
+        ready: typed.text(FlagId::Ready)?,
+        profile: typed.text(FlagId::Profile)?,
+        command,
+        user_mode: context.user_mode,
+        color: context.out.look().color,
+    })
+}
+
+/// A word with a slash or the ending `.toml` is a file, another is an app.
+pub(crate) fn target(text: &str) -> Result<Target, Failure> {
+    if text.contains('/') || std::path::Path::new(text).extension().is_some_and(|ending| ending == "toml") {
+        Ok(Target::File(text.into()))
+    } else {
+        Ok(Target::App(target::app(text)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_with_a_slash_or_the_ending_toml_is_a_file() {
+        assert_eq!(target("./api"), Ok(Target::File("./api".into())));
+        assert_eq!(target("api.toml"), Ok(Target::File("api.toml".into())));
+        assert!(matches!(target("api"), Ok(Target::App(_))));
+        assert!(target("a b").is_err());
+    }
+}

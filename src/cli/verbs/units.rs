@@ -1,0 +1,87 @@
+//! `ganger start`, `stop`, `enable` and `disable`: thin words for systemctl, which know that an app is two units.
+
+use std::process::{Command, Stdio};
+
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::flags::FlagId;
+use crate::cli::target;
+use crate::plan::AppName;
+
+/// systemctl's exit statuses for "not permitted" and "no such unit" (systemctl(1)).
+const DENIED: i32 = 4;
+const NO_UNIT: i32 = 5;
+
+/// Calls `systemctl WORD` on the units of the apps.
+pub(crate) fn run(context: &Context, word: &str) -> Result<Exit, Failure> {
+    let apps: Vec<AppName> = (0..context.typed.operands.len())
+        .map(|index| target::app(context.typed.operand(index)?))
+        .collect::<Result<_, _>>()?;
+    let mut units = Vec::new();
+    for app in &apps {
+        let found = units_of(app, context.user_mode)?;
+        if found.is_empty() {
+            return Err(missing(context, app));
+        }
+        units.extend(found);
+    }
+    let now = context.typed.has(FlagId::Now);
+    let status = systemctl(context.user_mode)
+        .arg(word)
+        .args(now.then_some("--now"))
+        .arg("--")
+        .args(&units)
+        .status()
+        .map_err(|error| no_systemctl(&error))?;
+    match status.code() {
+        Some(0) => Ok(Exit::Done),
+        // systemctl has said why.
+        Some(DENIED) => Ok(Exit::NotPermitted),
+        Some(NO_UNIT) => Ok(Exit::NotFound),
+        Some(_) | None => Ok(Exit::Failed),
+    }
+}
+
+fn systemctl(user_mode: bool) -> Command {
+    let mut command = Command::new("systemctl");
+    command.args(user_mode.then_some("--user"));
+    command
+}
+
+/// The units of an app that systemd knows: the socket first, so that it is stopped and started before the
+/// service.
+fn units_of(app: &AppName, user_mode: bool) -> Result<Vec<String>, Failure> {
+    let mut units = Vec::new();
+    for unit in [format!("{app}.socket"), format!("{app}.service")] {
+        let output = systemctl(user_mode)
+            .args(["show", "--property=LoadState", "--value", "--", &unit])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| no_systemctl(&error))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            return Err(Failure::new(Exit::Unreachable, format!("systemd does not answer: {said}"))
+                .hint(format!("without systemd: ganger run {app}")));
+        }
+        if output.stdout.trim_ascii() != b"not-found" {
+            units.push(unit);
+        }
+    }
+    Ok(units)
+}
+
+fn no_systemctl(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Unreachable, format!("cannot run systemctl: {error}"))
+        .hint("without systemd: ganger run APP")
+}
+
+/// No unit: either no such app, or systemd has not read its configuration yet.
+fn missing(context: &Context, app: &AppName) -> Failure {
+    let places = context.places();
+    if !places.knows(app) {
+        return places.unknown(app);
+    }
+    let user = if context.user_mode { " --user" } else { "" };
+    Failure::new(Exit::NotFound, format!("{app} has a configuration, but no unit"))
+        .hint(format!("systemctl{user} daemon-reload makes units of new configurations"))
+}
