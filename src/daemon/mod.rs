@@ -1,13 +1,32 @@
-//! The one event loop: facts become events, effects become deeds.
+//! The one event loop: facts become events, effects become deeds. It owns the runtime and decides nothing about
+//! workers; that is the pool's.
 
+mod birth;
+mod deeds;
+mod environment;
+mod event_loop;
+mod exits;
+mod inbox;
+mod looking;
+mod output;
+mod prober;
+mod readiness;
+mod reading;
 mod request;
 pub mod runtime_dir;
+mod setup;
+mod subjects;
+mod supervisor;
+mod telling;
+mod world;
 
 pub use request::{RunRequest, Target};
+pub use setup::Fatal;
 
 /// Runs a supervisor until it is told to leave.
-#[must_use]
-pub fn run(request: RunRequest) -> std::process::ExitCode {
-    drop(request);
-    std::process::ExitCode::FAILURE
+///
+/// # Errors
+/// When no supervisor could be set up, its event loop broke, or the pool failed as a whole.
+pub fn run(request: &RunRequest) -> Result<(), Fatal> {
+    setup::run(request)
 }

@@ -21,7 +21,7 @@ impl SysError {
         Self { attempt: attempt.into(), errno }
     }
 
-    pub(super) fn from_io(attempt: impl Into<String>, error: &io::Error) -> Self {
+    pub fn from_io(attempt: impl Into<String>, error: &io::Error) -> Self {
         Self::new(attempt, Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)))
     }
 

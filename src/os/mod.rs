@@ -32,6 +32,8 @@ pub mod files;
 pub mod journal_stream;
 pub mod messages;
 pub mod pidfd;
+pub mod pipes;
+pub mod poller;
 pub mod process;
 pub mod procfs;
 pub mod rlimit;
@@ -40,5 +42,6 @@ pub mod sock_diag;
 pub mod sockets;
 pub mod terminal;
 pub mod users;
+pub mod watched;
 
 pub use error::{Result, SysError};

@@ -30,8 +30,6 @@ pub enum Command {
     },
     /// End the pool: every worker is drained, then ganger leaves.
     Stop,
-    /// End the pool at once: every worker is killed.
-    StopNow,
 }
 
 /// A number of workers, absolute or relative.

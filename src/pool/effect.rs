@@ -67,8 +67,8 @@ pub enum Effect {
     Warn(Warning),
     /// The pool is empty and will stay so: leave.
     Leave {
-        /// With an error (every slot failed) or without.
-        failed: bool,
+        /// Why it failed as a whole, for people; `None`: it was told to leave, or its work is done.
+        failure: Option<String>,
     },
 }
 

@@ -86,6 +86,8 @@ pub enum Event {
         /// The wish.
         command: Command,
     },
+    /// Somebody at the terminal insists that the pool ends at once.
+    Interrupted,
     /// The moment that `Pool::next_deadline` named has come (or ganger woke for another reason).
     TimePassed,
 }

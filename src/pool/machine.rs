@@ -45,7 +45,8 @@ pub struct Pool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) requests: Vec<RequestId>,
-    pub(super) failed: bool,
+    /// Why the pool failed as a whole.
+    pub(super) failure: Option<String>,
     /// `Leave` has been ordered.
     pub(super) left: bool,
 }
@@ -127,6 +128,7 @@ impl Pool {
             Event::CalendarElapsed => self.calendar_elapsed(now),
             Event::PlanLoaded { request, plan } => self.queue_rollout(Some(plan), request, &mut out),
             Event::Asked { request, command } => self.asked(now, request, command, &mut out),
+            Event::Interrupted => self.interrupted(now, &mut out),
             Event::TimePassed => self.time_passed(now, &mut out),
         }
         self.settle(now, &mut out);
@@ -152,6 +154,22 @@ impl Pool {
             .filter(|replacement| replacement.attempts > 0)
             .map(|replacement| (replacement.not_before, "replacement"));
         workers.chain(places).chain(bakes).chain(replacements).min()
+    }
+
+    /// Until when what is under way (a start, a rollout, the end) may still take by its own deadlines; `None`
+    /// when nothing is under way.
+    #[must_use]
+    pub fn busy_until(&self) -> Option<Monotonic> {
+        if self.announced_ready && self.rollout.is_none() && self.ending.is_none() {
+            return None;
+        }
+        let workers = self.workers.values().filter_map(|worker| match &worker.life {
+            Life::Starting { deadline, .. } => Some(*deadline),
+            Life::Draining(leaving) => Some(leaving.deadline),
+            Life::Ready(_) => self.baked_at(worker.id),
+            Life::Killed(_) | Life::Leftover(_) => None,
+        });
+        workers.max()
     }
 
     // ---- queries -------------------------------------------------------------------------------------

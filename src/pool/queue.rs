@@ -45,14 +45,7 @@ impl Pool {
     pub(super) fn asked(&mut self, now: Monotonic, request: RequestId, command: Command, out: &mut Effects) {
         match command {
             Command::Stop => {
-                self.begin_ending(now, Some(request), false, out);
-            }
-            Command::StopNow => {
-                self.begin_ending(now, Some(request), false, out);
-                let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
-                for id in ids {
-                    self.kill(now, id, Cause::Stopped, out);
-                }
+                self.begin_ending(now, Some(request), None, out);
             }
             _ if self.ending.is_some() => {
                 self.reply(request, Outcome::Refused, "the pool is stopping".into(), None, out);
@@ -212,14 +205,14 @@ impl Pool {
         &mut self,
         now: Monotonic,
         request: Option<RequestId>,
-        failed: bool,
+        failure: Option<String>,
         out: &mut Effects,
     ) {
         if let Some(ending) = &mut self.ending {
             ending.requests.extend(request);
             return;
         }
-        self.ending = Some(Ending { requests: request.into_iter().collect(), failed, left: false });
+        self.ending = Some(Ending { requests: request.into_iter().collect(), failure, left: false });
         out.push(Effect::Announce(Announcement::Stopping));
         let mut disappointed: Vec<RequestId> = Vec::new();
         disappointed.extend(self.rollout.take().into_iter().flat_map(|rollout| rollout.requests));
@@ -235,6 +228,15 @@ impl Pool {
         let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
         for id in ids {
             self.drain(now, id, Cause::Stopped, out);
+        }
+    }
+
+    /// The pool ends at once: every worker is killed.
+    pub(super) fn interrupted(&mut self, now: Monotonic, out: &mut Effects) {
+        self.begin_ending(now, None, None, out);
+        let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
+        for id in ids {
+            self.kill(now, id, Cause::Stopped, out);
         }
     }
 

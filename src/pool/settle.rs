@@ -163,7 +163,8 @@ impl Pool {
             let failed = self.places.values().all(|place| matches!(place.holder, Holder::Failed { .. }))
                 && self.plan(self.generation).restart.all_failed == AllFailed::Exit;
             if finished || failed || self.cannot_start() {
-                self.begin_ending(now, None, !finished, out);
+                let failure = (!finished).then(|| self.why_hopeless());
+                self.begin_ending(now, None, failure, out);
             }
         }
         let Some(ending) = &mut self.ending else {
@@ -171,12 +172,21 @@ impl Pool {
         };
         if self.workers.is_empty() && !ending.left {
             ending.left = true;
-            let (requests, failed) = (std::mem::take(&mut ending.requests), ending.failed);
+            let (requests, failure) = (std::mem::take(&mut ending.requests), ending.failure.take());
             for request in requests {
                 self.reply(request, Outcome::Done, "stopped".into(), None, out);
             }
-            out.push(Effect::Leave { failed });
+            out.push(Effect::Leave { failure });
         }
+    }
+
+    /// The last cause of the first slot that has one.
+    fn why_hopeless(&self) -> String {
+        let cause = self.places.iter().find_map(|(slot, place)| Some((slot, place.last_failure.as_ref()?)));
+        cause.map_or_else(
+            || "every slot has failed".to_owned(),
+            |(slot, cause)| format!("every slot has failed; the worker in slot {slot} {cause}"),
+        )
     }
 
     /// Nothing ever ran, and the program itself is the reason: trying again would only hide it.

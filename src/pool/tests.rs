@@ -117,7 +117,7 @@ fn a_worker_that_ignores_the_request_to_leave_is_killed_at_the_deadline() {
     assert!(bench.effects.contains(&Effect::Kill { worker }));
     bench.exit(worker, Exit::Signal(9));
     assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Done);
-    assert!(bench.effects.contains(&Effect::Leave { failed: false }));
+    assert!(bench.effects.contains(&Effect::Leave { failure: None }));
 }
 
 #[test]
@@ -126,7 +126,8 @@ fn a_program_that_cannot_be_run_ends_a_pool_that_never_served() {
     for (worker, ..) in bench.unspawned() {
         bench.feed(Event::SpawnFailed { worker, failure: SpawnFailure::Program("no such file".into()) });
     }
-    assert!(bench.effects.contains(&Effect::Leave { failed: true }));
+    let why = "every slot has failed; the worker in slot 0 could not be started: no such file";
+    assert!(bench.effects.contains(&Effect::Leave { failure: Some(why.into()) }));
 }
 
 #[test]

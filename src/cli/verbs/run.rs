@@ -3,14 +3,20 @@
 use std::process::ExitCode;
 
 use crate::cli::context::Context;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::flags::FlagId;
 use crate::cli::target;
-use crate::daemon::{RunRequest, Target};
+use crate::daemon::{Fatal, RunRequest, Target};
 
 /// Runs a supervisor in the foreground.
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
-    Ok(crate::daemon::run(request(context)?))
+    match crate::daemon::run(&request(context)?) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(Fatal::Config(faults)) => {
+            Err(Failure::usage(format!("the configuration is not valid\n{faults}")))
+        }
+        Err(Fatal::Setup(reason) | Fatal::Pool(reason)) => Err(Failure::new(Exit::Failed, reason)),
+    }
 }
 
 fn request(context: &Context) -> Result<RunRequest, Failure> {

@@ -1,0 +1,83 @@
+//! Which process ended: workers are reaped by their pidfd, orphans (as PID 1 or subreaper) without a word.
+
+use tracing::{debug, warn};
+
+use crate::os::pidfd::{self, ExitStatus};
+use crate::os::process::Outcome;
+use crate::pool::{Event, Exit, SpawnFailure, WorkerId};
+
+use super::world::{ProcessState, World};
+
+/// So many times the list of ended children is asked for in one go.
+const MAX_ROUNDS: usize = 8192;
+
+impl World {
+    /// Reaps every child that has ended.
+    pub(super) fn reap(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            let by_pid = &self.by_pid;
+            let reaped = match pidfd::reap_orphans(|pid| by_pid.contains_key(&pid)) {
+                Ok(reaped) => reaped,
+                Err(error) => {
+                    warn!("failed to {error}");
+                    return;
+                }
+            };
+            for (pid, _) in &reaped.orphans {
+                debug!("reaped process {pid}, which is no worker");
+            }
+            match reaped.tracked.and_then(|pid| self.by_pid.get(&pid).copied()) {
+                Some(worker) => self.reap_worker(worker),
+                None if reaped.more => {}
+                None => return,
+            }
+        }
+    }
+
+    fn reap_worker(&mut self, worker: WorkerId) {
+        let Some(process) = self.processes.get_mut(&worker) else {
+            return;
+        };
+        let exit = match process.child().map(crate::os::pidfd::Child::try_wait) {
+            Some(Ok(Some(ExitStatus::Code(code)))) => Exit::Code(code),
+            Some(Ok(Some(ExitStatus::Signal(signal)))) => Exit::Signal(signal),
+            Some(Ok(None)) => return,
+            Some(Err(_)) | None => Exit::Unknown,
+        };
+        self.by_pid.remove(&process.pid);
+        // A child that never came to its program says so itself; its exit is only the consequence.
+        if let ProcessState::Starting(spawning, token) = &process.state {
+            let outcome = self
+                .generations
+                .get(&process.generation)
+                .map_or(Outcome::Running, |born| spawning.outcome(&born.template));
+            self.subjects.forget(spawning, *token);
+            if let Outcome::Failed(error) = outcome {
+                let reason = format!("failed to {error}");
+                let failure = if error.is_shortage() {
+                    SpawnFailure::Resources(reason)
+                } else {
+                    SpawnFailure::Program(reason)
+                };
+                process.state = ProcessState::Reaped;
+                if let Some(process) = self.processes.remove(&worker)
+                    && let Some(group) = process.group
+                {
+                    group.handle.remove();
+                }
+                self.happened(Event::SpawnFailed { worker, failure });
+                return;
+            }
+            let pid = process.pid;
+            process.state = ProcessState::Reaped;
+            self.happened(Event::Spawned { worker, pid });
+        }
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.state = ProcessState::Reaped;
+            process.lookout = None;
+            let oom = process.group.as_ref().is_some_and(|group| group.handle.oom_kills() > 0)
+                && exit == Exit::Signal(nix::libc::SIGKILL);
+            self.happened(Event::Exited { worker, exit, oom });
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Looking at workers: does it listen, has it spoken on its readiness descriptor, how much memory has it, where
+//! is it asked for its health.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+use crate::os::procfs;
+use crate::plan::{Address, HealthCheck, HttpProbe, ProbeAddress};
+use crate::pool::{Event, ReadySign, WorkerId};
+use crate::time::Monotonic;
+
+use super::prober::{Question, Target};
+use super::world::{ProcessState, World};
+
+/// How long a readiness probe may take.
+const READY_PROBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl World {
+    /// When a starting worker is to be looked at next.
+    pub(super) fn next_look(&self) -> Option<Monotonic> {
+        self.processes.values().filter_map(|process| process.lookout.as_ref()).map(|it| it.next()).min()
+    }
+
+    /// Looks whether starting workers wait on an inherited socket by now.
+    pub(super) fn look_for_listeners(&mut self, now: Monotonic) {
+        let inodes: Vec<u64> = self.listeners.iter().map(|listener| listener.inode).collect();
+        let mut listening = Vec::new();
+        for (worker, process) in &mut self.processes {
+            let due = process.lookout.as_mut().is_some_and(|lookout| lookout.is_due(now));
+            if due
+                && matches!(process.state, ProcessState::Running(_))
+                && procfs::waits_on(process.pid, &inodes)
+            {
+                process.lookout = None;
+                listening.push(*worker);
+            }
+        }
+        for worker in listening {
+            self.happened(Event::BecameReady { worker, sign: ReadySign::Listening });
+        }
+    }
+
+    /// A worker that is not starting any more need not be looked at.
+    pub(super) fn stop_looking(&mut self, worker: WorkerId) {
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.lookout = None;
+        }
+    }
+
+    /// Something came on a readiness descriptor: a newline, or its end.
+    pub(super) fn ready_fd_spoke(&mut self, worker: WorkerId) {
+        let Some(process) = self.processes.get_mut(&worker) else {
+            return;
+        };
+        let Some((fd, token)) = process.ready_fd.take() else {
+            return;
+        };
+        let mut buffer = [0; 64];
+        match nix::unistd::read(fd.as_fd(), &mut buffer) {
+            Ok(count) if buffer.get(..count).is_some_and(|bytes| bytes.contains(&b'\n')) => {
+                self.subjects.forget(&fd, token);
+                self.happened(Event::BecameReady { worker, sign: ReadySign::Fd });
+            }
+            // Something else was written: the newline may follow.
+            Ok(count) if count > 0 => process.ready_fd = Some((fd, token)),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => process.ready_fd = Some((fd, token)),
+            Ok(_) | Err(_) => self.subjects.forget(&fd, token),
+        }
+    }
+
+    /// Measures a worker: its control group, else the PSS of its processes.
+    pub(super) fn measure(&mut self, worker: WorkerId) {
+        let Some(process) = self.processes.get(&worker) else {
+            return;
+        };
+        let by_group = process.group.as_ref().and_then(|group| group.handle.memory());
+        let bytes = by_group.or_else(|| procfs::memory_of_tree(process.pid)).unwrap_or(0);
+        self.happened(Event::MemoryMeasured { worker, bytes });
+    }
+
+    /// How a worker is to be asked; `Err`: it cannot be.
+    pub(super) fn question(&self, worker: WorkerId) -> Result<Question, String> {
+        let (Some(plan), Some(process)) = (self.plan_of(worker), self.processes.get(&worker)) else {
+            return Err("it is gone".to_owned());
+        };
+        let (probe, timeout): (&HttpProbe, _) = match (&plan.health, &plan.ready.http) {
+            (_, Some(probe)) if process.lookout.is_none() && plan.health.is_none() => {
+                (probe, READY_PROBE_TIMEOUT)
+            }
+            (Some(health), _) => match &health.check {
+                HealthCheck::Http(probe) => (probe, health.timeout),
+                HealthCheck::Exec(_) => return Err("its health is asked by a command".to_owned()),
+            },
+            (None, Some(probe)) => (probe, READY_PROBE_TIMEOUT),
+            (None, None) => return Err("there is no probe".to_owned()),
+        };
+        let target = match &probe.address {
+            ProbeAddress::Shared => self.shared_target()?,
+            ProbeAddress::Inet(template) => Target::Inet(template.render(process.slot.0)),
+            ProbeAddress::Unix(template) => Target::Unix(template.render(process.slot.0).into()),
+        };
+        Ok(Question { target, path: probe.path.clone(), host: probe.host.clone(), timeout })
+    }
+
+    fn shared_target(&self) -> Result<Target, String> {
+        let listener = self.listeners.first().ok_or_else(|| "there is no socket to ask".to_owned())?;
+        match listener.address.clone() {
+            Some(Address::Inet(address)) => Ok(Target::Address(reachable(address))),
+            Some(Address::Unix(path)) => Ok(Target::Unix(path)),
+            Some(Address::Abstract(_)) | None => Err("the first socket cannot be connected to".to_owned()),
+        }
+    }
+}
+
+/// A wildcard address is reached over the loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        match address {
+            SocketAddr::V4(_) => address.set_ip(std::net::Ipv4Addr::LOCALHOST.into()),
+            SocketAddr::V6(_) => address.set_ip(std::net::Ipv6Addr::LOCALHOST.into()),
+        }
+    }
+    address
+}

@@ -1,0 +1,294 @@
+//! From a request to a running supervisor, and its orderly end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{broadcast, mpsc, watch};
+use tracing::{Level, info, warn};
+
+use crate::config::Diagnostics;
+use crate::dbus::{self, Bus, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
+use crate::os::poller::Interest;
+use crate::os::signals::{self, Signals};
+use crate::os::sockets::SocketPath;
+use crate::os::{cgroup, clock, files, messages, pidfd, rlimit, sockets, users};
+use crate::plan::{Address, Plan};
+use crate::pool::Pool;
+use crate::proto::listen_fds::FdName;
+use crate::systemd::activation::{self, Listener};
+use crate::systemd::logging::{self, Logging, Settings};
+use crate::systemd::notify::Notifier;
+use crate::systemd::surroundings::{Manager, running_under};
+use crate::systemd::upward::Upward;
+use crate::systemd::watchdog::Watchdog;
+
+use super::event_loop;
+use super::inbox::Inbox;
+use super::output::Output;
+use super::reading::Reader;
+use super::request::RunRequest;
+use super::runtime_dir::{self, PRIVATE_SOCKET};
+use super::subjects::{Subject, Subjects};
+use super::supervisor::{Callers, MAX_FINDINGS, Supervisor};
+use super::world::World;
+
+/// The workers' notify socket in the runtime directory.
+const NOTIFY_SOCKET: &str = "notify";
+/// How long the last answers may take when the supervisor leaves.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// Why there is no supervisor.
+#[derive(Debug)]
+pub enum Fatal {
+    /// The configuration has faults; they are all listed.
+    Config(Diagnostics),
+    /// Something that the supervisor cannot do without is missing; for people.
+    Setup(String),
+    /// No worker could be kept running; for people.
+    Pool(String),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(diagnostics) => diagnostics.fmt(f),
+            Self::Setup(reason) | Self::Pool(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+fn failed(error: impl fmt::Display) -> Fatal {
+    Fatal::Setup(format!("failed to {error}"))
+}
+
+fn io_failed(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {
+    move |error| Fatal::Setup(format!("failed to {what}: {error}"))
+}
+
+/// Sets everything up, runs, and cleans up.
+pub(super) fn run(request: &RunRequest) -> Result<(), Fatal> {
+    // Before any thread: every thread inherits the mask.
+    let signals = Signals::block(&signals::SUPERVISOR).map_err(failed)?;
+    let mut notifier = Notifier::from_env().unwrap_or_else(|_| Notifier::inert());
+    let outcome = supervise(request, signals, &mut notifier);
+    if let Err(fatal) = &outcome {
+        let first_line = fatal.to_string().lines().next().unwrap_or_default().to_owned();
+        let code = if matches!(fatal, Fatal::Config(_)) { 2 } else { 1 };
+        let _ = notifier.send(Upward::new().fatal(&first_line, None, code));
+    }
+    outcome
+}
+
+fn supervise(request: &RunRequest, signals: Signals, notifier: &mut Notifier) -> Result<(), Fatal> {
+    let mut reader = Reader::new(request);
+    let loaded = reader.read_first().map_err(Fatal::Config)?;
+    let plan = Arc::new(loaded.plan);
+    let logging = start_logging(&plan);
+    for warning in loaded.warnings.to_string().lines() {
+        warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(io_failed("start the event loop"))?;
+    let outcome = runtime.block_on(Box::pin(serve(request, &plan, reader, signals, notifier)));
+    drop(logging);
+    outcome
+}
+
+fn start_logging(plan: &Plan) -> Option<Logging> {
+    let debug = std::env::var_os("GANGER_DEBUG").is_some_and(|value| value != "0");
+    let level = if debug { Level::DEBUG } else { Level::INFO };
+    let settings = Settings { app: plan.app.to_string(), level, target: logging::Target::Auto };
+    // A supervisor that cannot log can still supervise.
+    logging::start(settings).ok()
+}
+
+async fn serve(
+    request: &RunRequest,
+    plan: &Arc<Plan>,
+    reader: Reader,
+    signals: Signals,
+    out: &mut Notifier,
+) -> Result<(), Fatal> {
+    let (listeners, bound) = listeners(plan)?;
+    let directory = runtime_directory(request, plan)?;
+    let world = world(request, plan, listeners, bound, directory.join(NOTIFY_SOCKET))?;
+    let now = clock::now();
+    let seed = u64::from(std::process::id()) ^ u64::try_from(clock::wall().as_nanos()).unwrap_or(u64::MAX);
+    let (pool, effects) = Pool::new(Arc::clone(plan), seed, now);
+
+    let (view, seen) = watch::channel(Arc::new(pool.view()));
+    let (asks, asked) = mpsc::channel(MAX_WAITING_ASKS);
+    let (notices, _) = broadcast::channel(MAX_WAITING_NOTICES);
+    let (findings, found) = mpsc::channel(MAX_FINDINGS);
+    let hub = Hub::new(identity(plan, &world), seen, asks, notices.clone());
+    let private = directory.join(PRIVATE_SOCKET);
+    let listener = dbus::bind(&private)
+        .map_err(|error| Fatal::Setup(format!("failed to listen on {}: {error}", private.display())))?;
+    let _private = Server::private(listener, hub.clone()).map_err(io_failed("serve the private socket"))?;
+    let _bus = bus().map(|bus| Server::bus(bus, hub.clone()));
+
+    let watchdog = Watchdog::from_env().unwrap_or_else(|error| {
+        warn!("{error}");
+        None
+    });
+    let mut supervisor = Supervisor {
+        pool,
+        world,
+        signals,
+        inbox: Inbox::default(),
+        reader,
+        callers: Callers::default(),
+        upward: Upward::new(),
+        notifier: std::mem::take(out),
+        upward_token: None,
+        watchdog,
+        view,
+        notices,
+        findings,
+        interrupted: false,
+        left: None,
+    };
+    supervisor.begin(effects);
+    let (mut supervisor, failure) =
+        event_loop::run(supervisor, asked, found).await.map_err(io_failed("wait for events"))?;
+    hub.settled(LAST_ANSWERS).await;
+    clean_up(&supervisor.world, &private);
+    *out = std::mem::take(&mut supervisor.notifier);
+    failure.map_or(Ok(()), |reason| Err(Fatal::Pool(reason)))
+}
+
+/// The sockets that systemd passed, else those that the plan names.
+fn listeners(plan: &Plan) -> Result<(Vec<Listener>, Vec<SocketPath>), Fatal> {
+    let adopted = activation::adopt().map_err(|error| Fatal::Setup(error.to_string()))?.listeners;
+    if !adopted.is_empty() {
+        for listener in &adopted {
+            let (address, name) = (where_it_is(listener.address.as_ref()), &listener.name);
+            info!("serving {address} ({name}), passed by the service manager");
+        }
+        return Ok((adopted, Vec::new()));
+    }
+    if plan.listen.is_empty() {
+        return Err(Fatal::Setup(
+            "there is no socket to serve: none was passed (LISTEN_FDS is not set) and none is configured; \
+             start the .socket unit, or add `listen = [\"3000\"]` to the configuration, or `--listen 3000` to \
+             the command line"
+                .to_owned(),
+        ));
+    }
+    let (mut listeners, mut paths) = (Vec::new(), Vec::new());
+    for wanted in &plan.listen {
+        let bound = sockets::bind(wanted).map_err(failed)?;
+        let name = FdName::new(&wanted.name).map_err(|error| Fatal::Setup(error.to_string()))?;
+        info!("listening on {} ({name})", bound.address);
+        if let Address::Unix(path) = &bound.address {
+            paths.push(SocketPath::note(path).map_err(failed)?);
+        }
+        let inode = sockets::inode(&bound.fd).map_err(failed)?;
+        listeners.push(Listener {
+            name,
+            fd: bound.fd,
+            kind: wanted.kind,
+            address: Some(bound.address),
+            inode,
+        });
+    }
+    Ok((listeners, paths))
+}
+
+/// An address as people write it.
+fn where_it_is(address: Option<&Address>) -> String {
+    address.map_or_else(|| "an address without words".to_owned(), Address::to_string)
+}
+
+/// The app's runtime directory; a temporary one where there is no better place.
+fn runtime_directory(request: &RunRequest, plan: &Plan) -> Result<PathBuf, Fatal> {
+    let path = runtime_dir::runtime_dir(&plan.app, request.user_mode).unwrap_or_else(|| {
+        std::env::temp_dir().join(format!("ganger-{}", users::own_uid())).join(plan.app.as_str())
+    });
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&path);
+    made.map_err(|error| Fatal::Setup(format!("failed to make {}: {error}", path.display())))?;
+    Ok(path)
+}
+
+fn world(
+    request: &RunRequest,
+    plan: &Plan,
+    listeners: Vec<Listener>,
+    bound: Vec<SocketPath>,
+    notify_path: PathBuf,
+) -> Result<World, Fatal> {
+    let mut subjects = Subjects::new().map_err(io_failed("start the event loop"))?;
+    let notify = messages::bind_notify(&notify_path, 0o666).map_err(failed)?;
+    subjects.watch(&notify, Subject::Notify, Interest::Read).map_err(io_failed("watch the notify socket"))?;
+    let groups = match cgroup::delegated() {
+        Ok(groups) => groups,
+        Err(error) => {
+            info!("workers get no control groups of their own: {error}");
+            None
+        }
+    };
+    if groups.is_none() {
+        if !plan.limit.is_empty() {
+            warn!("[limit] has no effect: no control group is delegated to ganger (Delegate=yes)");
+        }
+        pidfd::set_child_subreaper().map_err(failed)?;
+    }
+    Ok(World {
+        app: plan.app.to_string(),
+        listeners,
+        bound,
+        subjects,
+        generations: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        by_pid: BTreeMap::new(),
+        notify,
+        notify_path,
+        groups,
+        output: Output::here(request.color),
+        null: files::open_null().map_err(failed)?,
+        open_files: rlimit::raise_open_files().ok(),
+        facts: VecDeque::new(),
+    })
+}
+
+fn identity(plan: &Plan, world: &World) -> Identity {
+    let listeners = world.listeners.iter();
+    Identity {
+        app: plan.app.clone(),
+        pid: std::process::id(),
+        uid: users::own_uid(),
+        listeners: listeners
+            .map(|listener| (listener.name.as_str().to_owned(), where_it_is(listener.address.as_ref())))
+            .collect(),
+    }
+}
+
+/// The bus of whoever runs ganger as a service; a foreground run has none.
+fn bus() -> Option<Bus> {
+    match running_under().manager {
+        Manager::System => Some(Bus::System),
+        Manager::User => Some(Bus::User),
+        Manager::None => None,
+    }
+}
+
+/// What the supervisor put into the file system and nobody else needs.
+fn clean_up(world: &World, private: &std::path::Path) {
+    // Gone already is as good.
+    let _ = std::fs::remove_file(private);
+    let _ = std::fs::remove_file(&world.notify_path);
+    for path in &world.bound {
+        if let Err(error) = path.remove() {
+            warn!("failed to {error}");
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The pool and the world brought together: each fact goes into the pool, each order out into the world, and
+//! everyone who looks or waits is told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::dbus::{Ask, Caller, Notice, Origin, Wish, WorkerLabel};
+use crate::os::{clock, signals};
+use crate::pool::{
+    Announcement, Command, Effect, Event, Outcome, Pool, PoolPhase, RequestId, SlotPhase, Verdict, View,
+    WorkerId,
+};
+use crate::systemd::notify::{Notifier, Sent};
+use crate::systemd::upward::{Asked, Reloading, Standing, Upward};
+use crate::systemd::watchdog::Watchdog;
+use crate::time::Monotonic;
+
+use super::inbox::Inbox;
+use super::prober::{self, Question};
+use super::reading::Reader;
+use super::subjects::{Subject, Token};
+use super::telling;
+use super::world::World;
+use crate::os::poller::Interest;
+
+/// Events taken in between two looks at the outside, so that a flood of one kind cannot starve the rest.
+const MAX_FACTS_AT_ONCE: usize = 16_384;
+/// Answers of probes that wait to be taken in.
+pub(super) const MAX_FINDINGS: usize = 256;
+
+/// What a task of its own found out.
+#[derive(Debug)]
+pub(super) struct Finding(pub(super) Event);
+
+/// Why the event loop woke.
+#[derive(Debug)]
+pub(super) enum Wake {
+    Signals,
+    Reports,
+    Asked(Ask),
+    Found(Finding),
+    Deadline,
+}
+
+/// A running supervisor.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    pub(super) pool: Pool,
+    pub(super) world: World,
+    pub(super) signals: signals::Signals,
+    pub(super) inbox: Inbox,
+    pub(super) reader: Reader,
+    pub(super) callers: Callers,
+    pub(super) upward: Upward,
+    pub(super) notifier: Notifier,
+    pub(super) upward_token: Option<Token>,
+    pub(super) watchdog: Option<Watchdog>,
+    pub(super) view: watch::Sender<Arc<View>>,
+    pub(super) notices: broadcast::Sender<Notice>,
+    pub(super) findings: mpsc::Sender<Finding>,
+    /// A terminal's second interrupt kills.
+    pub(super) interrupted: bool,
+    /// Set when the pool ordered to leave: with a reason when it failed as a whole.
+    pub(super) left: Option<Option<String>>,
+}
+
+/// Who waits for a verdict, and how it was asked.
+#[derive(Debug, Default)]
+pub(super) struct Callers {
+    waiting: BTreeMap<RequestId, (oneshot::Sender<Verdict>, Option<Origin>)>,
+    next: u64,
+    /// systemd itself waits for the rollout under way (`ExecReload=`).
+    reload_by_manager: bool,
+}
+
+impl Callers {
+    fn enter(&mut self, reply: oneshot::Sender<Verdict>, origin: Option<Origin>) -> RequestId {
+        self.next = self.next.wrapping_add(1);
+        let request = RequestId(self.next);
+        self.waiting.insert(request, (reply, origin));
+        request
+    }
+
+    fn answer(&mut self, request: RequestId, verdict: Verdict) {
+        if let Some((reply, _)) = self.waiting.remove(&request) {
+            // A caller who is gone does not want to know any more.
+            let _ = reply.send(verdict);
+        }
+    }
+
+    fn manager_waits(&self) -> bool {
+        self.waiting.values().any(|(_, origin)| *origin == Some(Origin::ExecReload))
+    }
+}
+
+impl Supervisor {
+    /// When the loop has to wake although nothing happens.
+    pub(super) fn next_deadline(&self) -> Option<Monotonic> {
+        [
+            self.pool.next_deadline().map(|(at, _)| at),
+            self.world.next_look(),
+            self.watchdog.as_ref().map(Watchdog::next_ping),
+            self.upward.next_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Takes in what the loop woke for, and all that follows from it.
+    pub(super) fn take_in(&mut self, wake: Wake) {
+        match wake {
+            Wake::Signals => self.take_signals(),
+            Wake::Reports => self.take_reports(),
+            Wake::Asked(ask) => self.take_ask(ask),
+            Wake::Found(Finding(event)) => self.feed(event),
+            Wake::Deadline => {
+                let now = clock::now();
+                self.world.look_for_listeners(now);
+                self.feed(Event::TimePassed);
+            }
+        }
+        self.take_facts();
+        self.publish();
+    }
+
+    /// Carries out the first orders of a new pool.
+    pub(super) fn begin(&mut self, effects: Vec<Effect>) {
+        let now = clock::now();
+        self.carry_out(now, effects);
+        self.take_facts();
+        self.publish();
+    }
+
+    fn take_facts(&mut self) {
+        for _ in 0..MAX_FACTS_AT_ONCE {
+            let Some(event) = self.world.facts.pop_front() else {
+                break;
+            };
+            self.feed(event);
+        }
+    }
+
+    /// One fact into the pool, its orders out.
+    fn feed(&mut self, event: Event) {
+        let now = clock::now();
+        let effects = self.pool.handle(now, event);
+        self.carry_out(now, effects);
+    }
+
+    fn carry_out(&mut self, now: Monotonic, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Spawn { worker, slot, generation } => {
+                    let prepared = self
+                        .pool
+                        .plan_of(generation)
+                        .map_or(Ok(()), |plan| self.world.prepare(generation, &Arc::clone(plan)));
+                    match prepared {
+                        Ok(()) => self.world.spawn(now, worker, slot, generation),
+                        Err(failure) => self.world.happened(Event::SpawnFailed { worker, failure }),
+                    }
+                }
+                Effect::Drain { worker } => self.world.drain(worker),
+                Effect::Kill { worker } => self.world.kill(worker),
+                Effect::Sweep { worker } => self.world.sweep(worker),
+                Effect::Signal { worker, signal } => self.world.signal(worker, signal),
+                Effect::Probe { worker } => self.probe(worker),
+                Effect::Measure { worker } => self.world.measure(worker),
+                Effect::Reply { request, verdict } => self.callers.answer(request, verdict),
+                Effect::Retire { generation } => {
+                    self.world.generations.remove(&generation);
+                }
+                Effect::Announce(announcement) => self.announce(&announcement),
+                Effect::Warn(warning) => telling::warning(&warning),
+                Effect::Leave { failure } => self.left = Some(failure),
+            }
+        }
+    }
+
+    fn announce(&mut self, announcement: &Announcement) {
+        match announcement {
+            Announcement::ReloadStarted { .. } => {
+                self.callers.reload_by_manager = self.callers.manager_waits();
+            }
+            Announcement::WorkerReady { worker, .. } | Announcement::WorkerDraining { worker, .. } => {
+                self.world.stop_looking(*worker);
+            }
+            Announcement::PoolReady
+            | Announcement::WorkerStarted { .. }
+            | Announcement::WorkerKilled { .. }
+            | Announcement::WorkerExited { .. }
+            | Announcement::SlotWaiting { .. }
+            | Announcement::SlotFailed { .. }
+            | Announcement::ReloadAborting { .. }
+            | Announcement::ReloadFinished { .. }
+            | Announcement::Stopping => {}
+        }
+        let label = |worker: WorkerId| {
+            let process = self.world.processes.get(&worker)?;
+            let (slot, generation, pid) = (process.slot, process.generation, Some(process.pid));
+            Some(WorkerLabel { worker, slot, generation, pid })
+        };
+        telling::announce(announcement, telling::subject(announcement).and_then(label));
+        if let Some(notice) = Notice::new(announcement, label) {
+            // Nobody listening is the usual case.
+            let _ = self.notices.send(notice);
+        }
+    }
+
+    // ---- sources -------------------------------------------------------------------------------------
+
+    fn take_signals(&mut self) {
+        loop {
+            match self.signals.next() {
+                Ok(Some(arrived)) => self.take_signal(arrived.signal),
+                Ok(None) => return,
+                Err(error) => {
+                    error!("failed to {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_signal(&mut self, signal: i32) {
+        use nix::libc;
+        match signal {
+            libc::SIGCHLD => self.world.reap(),
+            libc::SIGHUP => self.wish_by_signal(Wish::Reload { origin: Origin::Signal }),
+            libc::SIGINT if self.interrupted => self.feed(Event::Interrupted),
+            libc::SIGINT => {
+                self.interrupted = true;
+                self.wish_by_signal(Wish::Command(Command::Stop));
+            }
+            libc::SIGTERM | libc::SIGQUIT => self.wish_by_signal(Wish::Command(Command::Stop)),
+            other => self.wish_by_signal(Wish::Command(Command::Signal { slot: None, signal: other })),
+        }
+    }
+
+    /// A signal has nobody to answer to; the log tells.
+    fn wish_by_signal(&mut self, wish: Wish) {
+        let (reply, _) = oneshot::channel();
+        self.take_ask(Ask { wish, reply, caller: Caller::default() });
+        self.take_facts();
+    }
+
+    fn take_reports(&mut self) {
+        for (subject, _writable) in self.world.subjects.reports() {
+            match subject {
+                Subject::Notify => self.inbox.read(&mut self.world),
+                Subject::Start(worker) => self.world.start_decided(worker),
+                Subject::ReadyFd(worker) => self.world.ready_fd_spoke(worker),
+                Subject::Group(worker) => self.world.group_changed(worker),
+                Subject::Upward => self.flush_upward(),
+                Subject::Channel(_) | Subject::Listener(_) => {}
+            }
+        }
+    }
+
+    fn take_ask(&mut self, ask: Ask) {
+        let Ask { wish, reply, caller } = ask;
+        if let Some(uid) = caller.uid {
+            info!("{} was asked for by user {uid} (pid {})", in_words(&wish), caller.pid.unwrap_or(0));
+        }
+        match wish {
+            Wish::Reload { origin } => match self.reader.read() {
+                Ok(plan) => {
+                    for key in self.reader.waits_for_restart(&plan) {
+                        warn!("{key} was changed; that takes effect at the next restart of the service");
+                    }
+                    let request = self.callers.enter(reply, Some(origin));
+                    self.feed(Event::PlanLoaded { request, plan });
+                }
+                Err(message) => {
+                    error!("reload refused, nothing is changed: {message}");
+                    self.refuse(
+                        reply,
+                        format!("the configuration is not valid, nothing is changed\n{message}"),
+                    );
+                }
+            },
+            Wish::Command(command) => {
+                let request = self.callers.enter(reply, None);
+                self.feed(Event::Asked { request, command });
+            }
+            Wish::Send { .. } => self.refuse(reply, "no worker of this app takes messages".to_owned()),
+        }
+    }
+
+    fn refuse(&self, reply: oneshot::Sender<Verdict>, message: String) {
+        let generation = self.pool.generation();
+        let _ = reply.send(Verdict { outcome: Outcome::Failed, message, generation, failure: None });
+    }
+
+    fn probe(&mut self, worker: WorkerId) {
+        let question: Result<Question, String> = self.world.question(worker);
+        let findings = self.findings.clone();
+        tokio::spawn(async move {
+            let outcome = match question {
+                Ok(question) => prober::ask(question).await,
+                Err(reason) => Err(reason),
+            };
+            // The loop is gone only when the supervisor is.
+            let _ = findings.send(Finding(Event::Probed { worker, outcome })).await;
+        });
+    }
+
+    // ---- telling -------------------------------------------------------------------------------------
+
+    /// Tells everyone who looks how the pool stands now.
+    fn publish(&mut self) {
+        let now = clock::now();
+        let view = Arc::new(self.pool.view());
+        self.tell_manager(now, &view);
+        self.view.send_if_modified(|known| {
+            let changed = **known != *view;
+            if changed {
+                *known = view;
+            }
+            changed
+        });
+    }
+
+    fn tell_manager(&mut self, now: Monotonic, view: &View) {
+        let asked = if self.callers.reload_by_manager { Asked::ByServiceManager } else { Asked::ByOthers };
+        let failed = view.slots.iter().filter(|slot| slot.phase == SlotPhase::Failed).count();
+        let stopping = view.phase == PoolPhase::Stopping;
+        let remark = view.last_reload.as_ref().filter(|last| last.verdict.outcome != Outcome::Done);
+        let standing = Standing {
+            ready: view.ready,
+            wanted: view.wanted,
+            generation: view.generation.0,
+            serving: !matches!(view.phase, PoolPhase::Starting),
+            reloading: view.reload.as_ref().map(|reload| Reloading {
+                asked,
+                generation: reload.generation.0,
+                done: reload.done,
+                total: reload.total,
+                aborting: reload.aborting,
+            }),
+            stopping: stopping.then(|| u32::try_from(view.workers.len()).unwrap_or(u32::MAX)),
+            failed_slots: u32::try_from(failed).unwrap_or(u32::MAX),
+            patience: self.pool.busy_until().map(|until| until.since(now)),
+            remark: remark.map(|last| last.verdict.message.as_str()),
+        };
+        for message in self.upward.observe(now, &standing) {
+            self.send_upward(message);
+        }
+        if let Some(watchdog) = &mut self.watchdog
+            && watchdog.is_due(now)
+        {
+            use crate::proto::notify::Assignment;
+            use crate::systemd::notify::{Kind, Message};
+            self.send_upward(Message::new(Kind::Watchdog, &[Assignment::Watchdog]));
+        }
+    }
+
+    pub(super) fn send_upward(&mut self, message: crate::systemd::notify::Message) {
+        let sent = self.notifier.send(message);
+        self.after_sending(sent);
+    }
+
+    fn flush_upward(&mut self) {
+        let sent = self.notifier.flush();
+        self.after_sending(sent);
+    }
+
+    /// A full socket is waited for; an empty queue is not.
+    fn after_sending(&mut self, sent: Result<Sent, crate::systemd::notify::NotifyError>) {
+        match sent {
+            Ok(Sent::Now | Sent::Inert) => {
+                if let (Some(token), Some(socket)) = (self.upward_token.take(), self.notifier.socket()) {
+                    self.world.subjects.forget(socket, token);
+                }
+            }
+            Ok(Sent::Later) if self.upward_token.is_none() => {
+                if let Some(socket) = self.notifier.socket() {
+                    let watch = self.world.subjects.watch(socket, Subject::Upward, Interest::ReadWrite);
+                    self.upward_token = watch.ok();
+                }
+            }
+            Ok(Sent::Later) => {}
+            Err(error) => warn!("failed to {error}"),
+        }
+    }
+}
+
+/// A wish as the log names it.
+fn in_words(wish: &Wish) -> String {
+    match wish {
+        Wish::Reload { .. } => "a reload".to_owned(),
+        Wish::Command(Command::Restart { slot: None }) => "a restart".to_owned(),
+        Wish::Command(Command::Restart { slot: Some(slot) }) => format!("a restart of slot {slot}"),
+        Wish::Command(Command::Scale { to }) => format!("scaling ({to:?})"),
+        Wish::Command(Command::Signal { signal, .. }) => format!("signal {}", signals::name(*signal)),
+        Wish::Command(Command::Reset { .. }) => "a reset".to_owned(),
+        Wish::Command(Command::Stop) => "a stop".to_owned(),
+        Wish::Send { .. } => "a message".to_owned(),
+    }
+}

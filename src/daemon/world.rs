@@ -1,0 +1,108 @@
+//! What ganger holds of the outside: processes, sockets, control groups. It carries out the pool's orders and
+//! keeps no opinion of its own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::os::cgroup;
+use crate::os::pidfd::Child;
+use crate::os::process::{Spawning, Template};
+use crate::os::rlimit::Limit;
+use crate::os::sockets::SocketPath;
+use crate::plan::Plan;
+use crate::pool::{Event, GenerationId, Slot, WorkerId};
+use crate::systemd::activation::Listener;
+use crate::time::Monotonic;
+
+use super::output::Output;
+use super::readiness::Lookout;
+use super::subjects::{Subjects, Token};
+
+/// The outside, as far as ganger holds it.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) app: String,
+    pub(super) listeners: Vec<Listener>,
+    /// Socket files that were made here, to be removed in the end.
+    pub(super) bound: Vec<SocketPath>,
+    pub(super) subjects: Subjects,
+    /// What workers of each generation are born from.
+    pub(super) generations: BTreeMap<GenerationId, Born>,
+    pub(super) processes: BTreeMap<WorkerId, Process>,
+    pub(super) by_pid: BTreeMap<u32, WorkerId>,
+    /// The workers' notify socket, and where it is.
+    pub(super) notify: OwnedFd,
+    pub(super) notify_path: PathBuf,
+    /// Where workers' control groups are made, when there is such a place.
+    pub(super) groups: Option<cgroup::Delegated>,
+    pub(super) output: Output,
+    pub(super) null: OwnedFd,
+    pub(super) open_files: Option<Limit>,
+    /// Facts that deeds led to at once; taken in after the present event.
+    pub(super) facts: VecDeque<Event>,
+}
+
+/// What workers of one generation are born from.
+#[derive(Debug)]
+pub(super) struct Born {
+    pub(super) plan: Arc<Plan>,
+    pub(super) template: Template,
+}
+
+/// One worker's process.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) slot: Slot,
+    pub(super) generation: GenerationId,
+    pub(super) pid: u32,
+    pub(super) state: ProcessState,
+    pub(super) group: Option<Group>,
+    pub(super) ready_fd: Option<(OwnedFd, Token)>,
+    pub(super) lookout: Option<Lookout>,
+    pub(super) started: Monotonic,
+}
+
+/// How far a process has come.
+#[derive(Debug)]
+pub(super) enum ProcessState {
+    /// On its way to its program.
+    Starting(Spawning, Token),
+    /// It runs its program.
+    Running(Child),
+    /// It was reaped.
+    Reaped,
+}
+
+/// A worker's control group.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) handle: cgroup::Worker,
+    /// Its events are watched: it is being emptied.
+    pub(super) watch: Option<Token>,
+}
+
+impl Process {
+    /// The process, unless it was reaped.
+    pub(super) fn child(&self) -> Option<&Child> {
+        match &self.state {
+            ProcessState::Starting(spawning, _) => Some(spawning.child()),
+            ProcessState::Running(child) => Some(child),
+            ProcessState::Reaped => None,
+        }
+    }
+}
+
+impl World {
+    /// The plan of a worker's generation.
+    pub(super) fn plan_of(&self, worker: WorkerId) -> Option<Arc<Plan>> {
+        let generation = self.processes.get(&worker)?.generation;
+        self.generations.get(&generation).map(|born| Arc::clone(&born.plan))
+    }
+
+    /// Something happened as a consequence of a deed.
+    pub(super) fn happened(&mut self, event: Event) {
+        self.facts.push_back(event);
+    }
+}
