@@ -172,7 +172,7 @@ impl Builder<'_> {
                 variables
             }
             Err(complaint) => {
-                self.report.add(complaint);
+                self.report.add(*complaint);
                 Vec::new()
             }
         }

@@ -102,6 +102,11 @@ impl Report {
         self.0.extend(also);
     }
 
+    /// So many complaints came that hints for further ones would cost more than they help.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.0.len() > 20 * MAX_SHOWN
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         self.0.iter().any(|complaint| complaint.severity == Severity::Error)
     }
@@ -109,8 +114,10 @@ impl Report {
     /// Puts the complaints into the order of the files and lines, and finds their lines.
     pub(super) fn finish(mut self, sources: &Sources) -> Diagnostics {
         self.0.sort_by(|a, b| a.at.cmp(&b.at).then_with(|| a.message.cmp(&b.message)));
-        let list = self.0.into_iter().map(|complaint| Diagnostic::new(complaint, sources)).collect();
-        Diagnostics { list, not_found: false }
+        let more = self.0.len().saturating_sub(MAX_SHOWN);
+        let shown = self.0.into_iter().take(MAX_SHOWN);
+        let list = shown.map(|complaint| Diagnostic::new(complaint, sources)).collect();
+        Diagnostics { list, more, not_found: false }
     }
 }
 
@@ -210,6 +217,8 @@ const COLOURS: Paint = Paint {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    /// So many faults are left out.
+    more: usize,
     not_found: bool,
 }
 
@@ -231,7 +240,7 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
-    /// The faults.
+    /// The faults, at most 50.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()
     }
@@ -241,12 +250,12 @@ impl Diagnostics {
     pub fn render(&self, colour: bool) -> String {
         let paint = if colour { &COLOURS } else { &PLAIN };
         let mut out = String::new();
-        for diagnostic in self.list.iter().take(MAX_SHOWN) {
+        for diagnostic in &self.list {
             // Writing into a String cannot fail.
             let _ = diagnostic.render(paint, &mut out);
         }
-        if let Some(more) = self.list.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
-            let _ = writeln!(out, "… and {more} more");
+        if self.more > 0 {
+            let _ = writeln!(out, "… and {} more", self.more);
         }
         out
     }

@@ -49,18 +49,20 @@ fn name_fault(at: At, what: &str, name: &str) -> Option<Complaint> {
 }
 
 /// The value of `name` in an `[env]` table.
-pub(super) fn table_value(name: &str, name_at: &At, value: &Value) -> Result<String, Complaint> {
+pub(super) fn table_value(name: &str, name_at: &At, value: &Value) -> Result<String, Box<Complaint>> {
     if let Some(fault) = name_fault(name_at.clone(), "[env]", name) {
-        return Err(fault);
+        return Err(Box::new(fault));
     }
-    let wrong =
-        |what: &str| Complaint::error(name_at.clone(), format!("`env.{name}` {what}")).expected("a string");
+    let wrong = |what: &str| {
+        let complaint = Complaint::error(name_at.clone(), format!("`env.{name}` {what}"));
+        Box::new(complaint.expected("a string"))
+    };
     let text = match &value.what {
         What::Text(text) => text.clone(),
         What::Integer(Some(number)) => number.to_string(),
         What::Flag(flag) => flag.to_string(),
         What::Integer(None) | What::Float(_) | What::Moment => {
-            return Err(wrong(&format!("is {}", value.kind())).hint("put it in quotes"));
+            return Err(Box::new(wrong(&format!("is {}", value.kind())).hint("put it in quotes")));
         }
         What::List(_) | What::Table(_) => return Err(wrong(&format!("is {}", value.kind()))),
     };

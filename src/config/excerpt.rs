@@ -37,11 +37,16 @@ impl Excerpt {
         let column = text.get(line_start..start).unwrap_or_default().chars().count();
         let marked = text.get(start..end.min(line_end)).unwrap_or_default();
         let number = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
-        let hidden = secret || source.secrets.iter().any(|s| s.start < line_end && s.end > line_start);
+        let first =
+            source.secrets.iter().filter(|s| s.start < line_end && s.end > line_start).map(|s| s.start).min();
+        let hidden = secret || first.is_some_and(|first| first < end.max(start + 1));
+        // What stands before the first secret of the line may be shown.
+        let line = first.and_then(|first| text.get(line_start..first)).unwrap_or(line);
         let from = if column > MAX_WIDTH - LEAD { column - LEAD } else { 0 };
         let ellipsis = if from > 0 { "…" } else { "" };
         let visible: String = line.chars().skip(from).take(MAX_WIDTH).collect();
-        let more = if line.chars().count() > from + MAX_WIDTH { "…" } else { "" };
+        let cut = first.is_some() || line.chars().count() > from + MAX_WIDTH;
+        let more = if cut { "…" } else { "" };
         let lead: String = line.chars().skip(from).take(column - from).collect();
         let room = MAX_WIDTH.saturating_sub(column - from).max(1);
         Self {

@@ -202,7 +202,7 @@ impl Load {
     fn file(&mut self, path: &Path, bytes: Vec<u8>) {
         let text = match source::text_of(path, bytes) {
             Ok(text) => text,
-            Err(complaint) => return self.report.add(complaint),
+            Err(complaint) => return self.report.add(*complaint),
         };
         let file = self.sources.add(path.to_owned(), text.clone());
         match value::parse(file, &text) {

@@ -129,7 +129,7 @@ impl Scan<'_> {
                 Err(complaint) => {
                     let complaint = match stray(&variable.name) {
                         Some(hint) => complaint.hint(hint),
-                        None => complaint,
+                        None => *complaint,
                     };
                     self.report.add(complaint);
                 }
@@ -157,10 +157,18 @@ impl Scan<'_> {
             return self.report.add(Complaint::error(entry.name_at.clone(), message).hint(*why));
         }
         let complaint = Complaint::error(entry.name_at.clone(), format!("unknown key `{path}`"));
-        let complaint = match guess(prefix, &entry.name) {
+        let guess = if self.report.is_flooded() { None } else { guess(prefix, &entry.name) };
+        let complaint = match guess {
             Some(hint) => complaint.hint(hint),
-            None if prefix.is_empty() => complaint.hint("ganger.toml(5) lists every key"),
-            None => complaint.expected(keys::names_in(prefix).join(", ")),
+            // Nothing is known about this value: it may be a variable whose [env] got lost.
+            None => {
+                self.hide(&entry.value.at);
+                if prefix.is_empty() {
+                    complaint.hint("ganger.toml(5) lists every key")
+                } else {
+                    complaint.expected(keys::names_in(prefix).join(", "))
+                }
+            }
         };
         self.report.add(complaint);
     }

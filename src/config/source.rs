@@ -117,7 +117,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
 }
 
 /// Takes bytes as UTF-8 text without a byte-order mark, or says which byte is none.
-pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Complaint> {
+pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Box<Complaint>> {
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned)),
         Err(error) => {
@@ -131,7 +131,7 @@ pub(super) fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String, Complaint> 
                 _ => "save the file as UTF-8",
             };
             let message = format!("not UTF-8: byte {byte:#04x} at offset {at}");
-            Err(Complaint::error(At::Path(path.to_owned(), Some(line)), message).hint(hint))
+            Err(Box::new(Complaint::error(At::Path(path.to_owned(), Some(line)), message).hint(hint)))
         }
     }
 }

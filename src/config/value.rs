@@ -11,6 +11,9 @@ use super::keys;
 /// So many syntax errors of one file are reported: the later ones are often echoes of the first.
 const MAX_SYNTAX_ERRORS: usize = 5;
 
+/// In longer text only the first syntax error is looked for: a megabyte of noise has a million of them.
+const MAX_RECOVERED_BYTES: usize = 64 * 1024;
+
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Value {
@@ -111,10 +114,12 @@ fn span(file: FileId, range: &std::ops::Range<usize>) -> At {
 
 /// Reads a document, or says where it is no TOML.
 pub(super) fn parse(file: FileId, text: &str) -> Result<Vec<Entry>, Vec<Complaint>> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        return Ok(entries(file, table.get_ref()));
-    }
+    let first = match DeTable::parse(text) {
+        Ok(table) => return Ok(entries(file, table.get_ref())),
+        Err(error) => error,
+    };
+    let errors =
+        if text.len() <= MAX_RECOVERED_BYTES { DeTable::parse_recoverable(text).1 } else { vec![first] };
     // After the first error of a line the parser guesses; a person is helped by one a line.
     let line = |error: &toml::de::Error| {
         let start = error.span().map_or(text.len(), |range| range.start);
@@ -124,7 +129,9 @@ pub(super) fn parse(file: FileId, text: &str) -> Result<Vec<Entry>, Vec<Complain
     for error in errors.iter().take(MAX_SYNTAX_ERRORS * 10) {
         by_line.entry(line(error)).or_insert(error);
     }
-    Err(by_line.values().take(MAX_SYNTAX_ERRORS).map(|error| syntax_error(file, text, error)).collect())
+    let mut errors: Vec<_> = by_line.into_values().collect();
+    errors.dedup_by(|next, error| next.message() == error.message());
+    Err(errors.iter().take(MAX_SYNTAX_ERRORS).map(|error| syntax_error(file, text, error)).collect())
 }
 
 fn syntax_error(file: FileId, text: &str, error: &toml::de::Error) -> Complaint {
