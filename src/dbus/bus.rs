@@ -30,8 +30,10 @@ pub enum Bus {
     System,
     /// The user's.
     User,
-    /// A user's bus at this address.
-    At(String),
+    /// A bus at this address that is treated as the system's.
+    SystemAt(String),
+    /// A bus at this address that is treated as the user's.
+    UserAt(String),
 }
 
 impl fmt::Display for Bus {
@@ -39,7 +41,7 @@ impl fmt::Display for Bus {
         match self {
             Self::System => f.write_str("the system bus"),
             Self::User => f.write_str("the user bus"),
-            Self::At(address) => write!(f, "the bus at {address}"),
+            Self::SystemAt(address) | Self::UserAt(address) => write!(f, "the bus at {address}"),
         }
     }
 }
@@ -51,14 +53,14 @@ impl Bus {
             Self::System => set("DBUS_SYSTEM_BUS_ADDRESS").or_else(|| Some(SYSTEM_BUS.to_owned())),
             Self::User => set("DBUS_SESSION_BUS_ADDRESS")
                 .or_else(|| set("XDG_RUNTIME_DIR").map(|directory| format!("unix:path={directory}/bus"))),
-            Self::At(address) => Some(address.clone()),
+            Self::SystemAt(address) | Self::UserAt(address) => Some(address.clone()),
         }
     }
 
     const fn door(&self) -> Door {
         match self {
-            Self::System => Door::SystemBus,
-            Self::User | Self::At(_) => Door::UserBus,
+            Self::System | Self::SystemAt(_) => Door::SystemBus,
+            Self::User | Self::UserAt(_) => Door::UserBus,
         }
     }
 }

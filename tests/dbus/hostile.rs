@@ -1,0 +1,140 @@
+//! Peers that break the rules: whatever they send, the next client is served.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command as Process;
+
+use ganger::dbus::client::ClientError;
+use ganger::dbus::{Origin, Wish};
+use ganger::pool::Outcome;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+use crate::fake::{Fake, PATIENCE, run};
+
+const SHAKE: &[u8] = b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+
+/// A well-formed `Introspect` call, to be spoiled.
+fn call() -> Vec<u8> {
+    let message = zbus::Message::method_call("/org/ganger1", "Introspect")
+        .interface("org.freedesktop.DBus.Introspectable")
+        .build(&())
+        .unwrap();
+    message.data().to_vec()
+}
+
+/// Reads until the server closes.
+async fn until_closed(stream: &mut UnixStream) {
+    let mut sink = [0; 4096];
+    while let Ok(1..) = stream.read(&mut sink).await {}
+}
+
+#[tokio::test]
+async fn a_peer_that_stops_in_the_handshake_holds_up_nobody() {
+    let fake = Fake::new();
+    let _server = fake.serve();
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(UnixStream::connect(fake.socket()).await.unwrap());
+    }
+    assert_eq!(fake.client().await.view(PATIENCE).await.unwrap().app, "my-app");
+}
+
+#[tokio::test]
+async fn a_message_that_claims_a_hundred_megabytes_ends_only_its_own_connection() {
+    let fake = Fake::new();
+    let _server = fake.serve();
+    let mut peer = UnixStream::connect(fake.socket()).await.unwrap();
+    let mut message = call();
+    message[4..8].copy_from_slice(&100_000_000u32.to_le_bytes());
+    peer.write_all(&[SHAKE, &message[..]].concat()).await.unwrap();
+    until_closed(&mut peer).await;
+    assert_eq!(fake.client().await.view(PATIENCE).await.unwrap().app, "my-app");
+}
+
+#[tokio::test]
+async fn spoiled_messages_never_stop_the_server() {
+    let fake = Fake::new();
+    let _server = fake.serve();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for _ in 0..400 {
+        let mut peer = UnixStream::connect(fake.socket()).await.unwrap();
+        let mut message = call();
+        for _ in 0..1 + random() % 6 {
+            let place = usize::try_from(random()).unwrap() % message.len();
+            message[place] = random().to_le_bytes()[0];
+        }
+        let _ = peer.write_all(&[SHAKE, &message[..]].concat()).await;
+        let _ = peer.shutdown().await;
+        until_closed(&mut peer).await;
+    }
+    assert_eq!(fake.client().await.view(PATIENCE).await.unwrap().app, "my-app");
+}
+
+#[tokio::test]
+async fn a_caller_that_asks_without_end_and_reads_nothing_holds_up_nobody() {
+    let fake = Fake::new();
+    let _server = fake.serve();
+    let mut peer = UnixStream::connect(fake.socket()).await.unwrap();
+    peer.write_all(SHAKE).await.unwrap();
+    let calls = call().repeat(100);
+    // Until the server no longer reads, because its answers are not read.
+    while let Ok(Ok(())) =
+        tokio::time::timeout(std::time::Duration::from_millis(100), peer.write_all(&calls)).await
+    {}
+    assert_eq!(fake.client().await.view(PATIENCE).await.unwrap().app, "my-app");
+}
+
+#[tokio::test]
+async fn another_user_may_look_and_may_not_change_anything() {
+    let me = nix::unistd::geteuid().as_raw();
+    // Root is turned into nobody by the test, anybody else is a stranger to a supervisor of another user.
+    let fake = Fake::of_user(me + 1);
+    let _server = fake.serve();
+    if me != 0 {
+        let mut client = fake.client().await;
+        assert_eq!(client.view(PATIENCE).await.unwrap().app, "my-app");
+        let refused = client.call(&Wish::Reload { origin: Origin::Private }, Some(PATIENCE), |_| {}).await;
+        assert!(matches!(refused, Err(ClientError::NotPermitted(_))), "{refused:?}");
+        return;
+    }
+    let busctl = |arguments: &str| {
+        let mut process = Process::new("busctl");
+        process.arg(format!("--address=unix:path={}", fake.socket().display()));
+        process.arg("--").args(arguments.split_whitespace()).uid(65534).gid(65534);
+        process
+    };
+    let look = run(busctl("get-property org.ganger1.my_2dapp /org/ganger1 org.ganger1.App Name")).await;
+    assert_eq!(String::from_utf8_lossy(&look.stdout), "s \"my-app\"\n", "{look:?}");
+    for method in
+        ["Reload", "Stop", "Restart i -1", "Scale s 0", "Signal is -1 KILL", "Reset i 0", "Send is 0 1"]
+    {
+        let call = format!("call org.ganger1.my_2dapp /org/ganger1 org.ganger1.App {method}");
+        let refused = run(busctl(&call)).await;
+        let why = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && why.contains("Access denied"), "{method}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn every_look_is_answered_while_no_verdict_comes() {
+    let mut fake = Fake::new();
+    let _server = fake.serve();
+    let mut asker = fake.client().await;
+    let wish = Wish::Reload { origin: Origin::Private };
+    let looking = async {
+        let ask = fake.asks.recv().await.unwrap();
+        let mut client = fake.client().await;
+        for _ in 0..100 {
+            client.view(PATIENCE).await.unwrap();
+        }
+        ask.reply.send(crate::fake::verdict(Outcome::Done)).unwrap();
+    };
+    let (answer, ()) = tokio::join!(asker.call(&wish, None, |_| {}), looking);
+    assert_eq!(answer.unwrap().outcome, Outcome::Done);
+}
