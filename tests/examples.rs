@@ -166,6 +166,8 @@ impl Ganger {
             assert!(text.contains(from), "{config} does not name {from}");
             text = text.replace(from, to);
         }
+        // The copy stands elsewhere; the workers run where the original is.
+        text = text.replace("directory = \".\"", &format!("directory = {:?}", source.parent().unwrap()));
         let file = dir.path().join(source.file_name().unwrap());
         fs::write(&file, text).unwrap();
         let runtime = dir.path().join("ganger").join(source.file_stem().unwrap());
