@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tracing::warn;
 
+use crate::os::cgroup::Limits;
 use crate::os::poller::Interest;
 use crate::os::process::{Launch, Outcome, Program, SpawnError, Spawning, Template};
 use crate::os::users;
-use crate::plan::{Plan, Protocol, ReadyWhen, SocketEnv};
+use crate::plan::{Limit, Plan, Protocol, ReadyWhen, SocketEnv};
 use crate::pool::{Event, GenerationId, Slot, SpawnFailure, WorkerId};
 use crate::proto::listen_fds::{self, FdName};
 use crate::time::Monotonic;
@@ -175,13 +176,20 @@ impl World {
         }
     }
 
+    /// Removes the control group of a worker that is gone.
+    pub(super) fn remove_group(&mut self, group: &Group) {
+        if let Err(error) = group.handle.remove() {
+            self.warn_once(format!("a control group stays behind: failed to {error}"));
+        }
+    }
+
     /// Forgets a worker that never ran. Its process is reaped as an orphan.
     fn abandon(&mut self, worker: WorkerId) {
         if let Some(mut process) = self.processes.remove(&worker) {
             self.by_pid.remove(&process.pid);
             self.forget_descriptors(&mut process);
             if let Some(group) = process.group {
-                group.handle.remove();
+                self.remove_group(&group);
             }
         }
     }
@@ -274,14 +282,19 @@ impl World {
 
     /// A control group for the worker. Without one it still runs, only less well fenced.
     fn make_group(&mut self, worker: WorkerId, plan: &Plan) -> Option<Group> {
-        let groups = self.groups.as_ref()?;
-        match groups.make(worker.0, &plan.limit) {
-            Ok(handle) => Some(Group { handle, watch: None }),
+        let handle = match self.groups.as_ref()?.worker(worker.0) {
+            Ok(handle) => handle,
             Err(error) => {
-                warn!("worker id {worker} gets no control group of its own: failed to {error}");
-                None
+                self.warn_once(format!("workers get no control groups of their own: failed to {error}"));
+                return None;
             }
+        };
+        let Limit { memory, memory_high, cpu_percent, tasks } = plan.limit;
+        let enforced = handle.limit(&Limits { memory, memory_high, cpu_percent, tasks });
+        for missing in enforced.missing {
+            self.warn_once(format!("a limit has no effect: {missing}"));
         }
+        Some(Group { handle, watch: None })
     }
 }
 

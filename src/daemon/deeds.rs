@@ -2,10 +2,12 @@
 //! waits.
 
 use nix::libc;
-use tracing::{debug, warn};
+use tracing::warn;
 
+use crate::os::kin;
+use crate::os::pidfd::Child;
 use crate::os::poller::Interest;
-use crate::os::procfs;
+use crate::os::procfs::{self, Census, Kin};
 use crate::pool::{Event, WorkerId};
 
 use super::subjects::Subject;
@@ -47,16 +49,18 @@ impl World {
         let Some(process) = self.processes.get_mut(&worker) else {
             return;
         };
-        if let Some(group) = &mut process.group
-            && group.handle.is_populated()
-        {
-            let events = group.handle.events().ok();
-            let watch = events.and_then(|events| {
-                self.subjects.watch(events, Subject::Group(worker), Interest::Priority).ok()
+        let Some(group) = &mut process.group else {
+            process.state = ProcessState::Swept;
+            self.sweep_orphans();
+            return;
+        };
+        if group.handle.is_populated().unwrap_or(false) {
+            group.watch = group.handle.events().ok().and_then(|events| {
+                let token = self.subjects.watch(&events, Subject::Group(worker), Interest::Priority).ok()?;
+                Some((events, token))
             });
-            group.watch = watch;
             // It may have become empty before it was watched.
-            if watch.is_some() && group.handle.is_populated() {
+            if group.watch.is_some() && group.handle.is_populated().unwrap_or(false) {
                 return;
             }
         }
@@ -68,7 +72,8 @@ impl World {
         let Some(process) = self.processes.get_mut(&worker) else {
             return;
         };
-        let populated = process.group.as_mut().is_some_and(|group| group.handle.is_populated());
+        let populated =
+            process.group.as_ref().is_some_and(|group| group.handle.is_populated().unwrap_or(false));
         if !populated {
             self.vacated(worker);
         }
@@ -80,7 +85,7 @@ impl World {
             self.by_pid.remove(&process.pid);
             self.forget_descriptors(&mut process);
             if let Some(group) = process.group {
-                group.handle.remove();
+                self.remove_group(&group);
             }
         }
         self.happened(Event::Vacated { worker });
@@ -95,15 +100,45 @@ impl World {
             self.subjects.forget(spawning, *token);
         }
         if let Some(group) = &mut process.group
-            && let Some(token) = group.watch.take()
-            && let Ok(events) = group.handle.events()
+            && let Some((events, token)) = group.watch.take()
         {
             self.subjects.forget(events, token);
         }
     }
 
-    /// Everything but the main process: by control group where there is one, else by session, process group
-    /// and the mark in the environment.
+    /// Without control groups: orphans with the mark of a worker that is gone are killed; a worker without any
+    /// left is vacated. Called again whenever orphans were reaped, because those they leave come to us in turn.
+    pub(super) fn sweep_orphans(&mut self) {
+        let swept: Vec<WorkerId> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| matches!(process.state, ProcessState::Swept))
+            .map(|(worker, _)| *worker)
+            .collect();
+        if swept.is_empty() {
+            return;
+        }
+        let orphans: Vec<u32> =
+            kin::children().into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+        for worker in swept {
+            let mark = mark(worker);
+            let left: Vec<u32> = orphans.iter().copied().filter(|pid| kin::is_marked(*pid, &mark)).collect();
+            left.iter().for_each(|pid| kin::kill_child(*pid));
+            if left.is_empty() {
+                self.vacated(worker);
+            }
+        }
+    }
+
+    /// At the very end, without control groups: whoever is still a child of ours goes as well.
+    pub(super) fn kill_all_orphans(&self) {
+        if self.groups.is_none() {
+            kin::children().into_iter().for_each(kin::kill_child);
+        }
+    }
+
+    /// Everything but the main process: by control group where there is one, else the session and the process
+    /// group that the main process leads; their numbers are ours until it is reaped.
     fn kill_rest(&mut self, worker: WorkerId) {
         let Some(process) = self.processes.get(&worker) else {
             return;
@@ -114,10 +149,31 @@ impl World {
             }
             return;
         }
-        let mark = format!("GANGER_WORKER_ID={worker}");
-        let killed = procfs::kill_kin(process.pid, &mark);
-        if killed > 0 {
-            debug!(ganger_worker = process.slot.0, "killed {killed} processes that worker left");
+        if process.child().is_none() {
+            return;
         }
+        let _ = procfs::signal_group(process.pid, libc::SIGKILL);
+        let mark = mark(worker);
+        for pid in Census::take().living(Kin::Session(process.pid)) {
+            if pid != process.pid && kin::is_marked(pid, &mark) {
+                kill_stranger(pid, process.pid);
+            }
+        }
+    }
+}
+
+/// What marks every process of a worker, wherever it wandered.
+pub(super) fn mark(worker: WorkerId) -> String {
+    format!("GANGER_WORKER_ID={worker}")
+}
+
+/// SIGKILL to a process that is no child of ours, if it is (still) of this session.
+fn kill_stranger(pid: u32, session: u32) {
+    let Ok(held) = Child::open(pid) else {
+        return;
+    };
+    // Asked after it is held: the answer is about this very process.
+    if procfs::stat(pid).is_some_and(|stat| stat.session == session) {
+        let _ = held.send_signal(libc::SIGKILL);
     }
 }

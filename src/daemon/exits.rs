@@ -4,6 +4,7 @@ use tracing::{debug, warn};
 
 use crate::os::pidfd::{self, ExitStatus};
 use crate::os::process::Outcome;
+use crate::os::procfs;
 use crate::pool::{Event, Exit, SpawnFailure, WorkerId};
 
 use super::world::{ProcessState, World};
@@ -14,6 +15,7 @@ const MAX_ROUNDS: usize = 8192;
 impl World {
     /// Reaps every child that has ended.
     pub(super) fn reap(&mut self) {
+        let mut orphans = false;
         for _ in 0..MAX_ROUNDS {
             let by_pid = &self.by_pid;
             let reaped = match pidfd::reap_orphans(|pid| by_pid.contains_key(&pid)) {
@@ -23,14 +25,18 @@ impl World {
                     return;
                 }
             };
+            orphans |= !reaped.orphans.is_empty();
             for (pid, _) in &reaped.orphans {
                 debug!("reaped process {pid}, which is no worker");
             }
             match reaped.tracked.and_then(|pid| self.by_pid.get(&pid).copied()) {
                 Some(worker) => self.reap_worker(worker),
                 None if reaped.more => {}
-                None => return,
+                None => break,
             }
+        }
+        if orphans {
+            self.sweep_orphans();
         }
     }
 
@@ -38,6 +44,10 @@ impl World {
         let Some(process) = self.processes.get_mut(&worker) else {
             return;
         };
+        // While the ended process is not reaped its number, and so its process group's, is nobody else's.
+        if process.group.is_none() {
+            let _ = procfs::signal_group(process.pid, nix::libc::SIGKILL);
+        }
         let exit = match process.child().map(crate::os::pidfd::Child::try_wait) {
             Some(Ok(Some(ExitStatus::Code(code)))) => Exit::Code(code),
             Some(Ok(Some(ExitStatus::Signal(signal)))) => Exit::Signal(signal),
@@ -63,7 +73,7 @@ impl World {
                 if let Some(process) = self.processes.remove(&worker)
                     && let Some(group) = process.group
                 {
-                    group.handle.remove();
+                    self.remove_group(&group);
                 }
                 self.happened(Event::SpawnFailed { worker, failure });
                 return;
@@ -75,7 +85,10 @@ impl World {
         if let Some(process) = self.processes.get_mut(&worker) {
             process.state = ProcessState::Reaped;
             process.lookout = None;
-            let oom = process.group.as_ref().is_some_and(|group| group.handle.oom_kills() > 0)
+            let oom = process
+                .group
+                .as_ref()
+                .is_some_and(|group| group.handle.oom_kills().is_some_and(|kills| kills > 0))
                 && exit == Exit::Signal(nix::libc::SIGKILL);
             self.happened(Event::Exited { worker, exit, oom });
         }

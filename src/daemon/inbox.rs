@@ -14,8 +14,6 @@ use super::world::World;
 
 /// So many datagrams are read before other things get their turn.
 const MAX_AT_ONCE: usize = 256;
-/// Ancestors of a sender that are looked at to find its worker.
-const MAX_ANCESTORS: usize = 32;
 /// So many senders are named as strangers in the log; the others are only counted.
 const MAX_STRANGERS: usize = 32;
 
@@ -73,14 +71,7 @@ impl World {
         {
             return Some(WorkerId(number)).filter(|worker| self.processes.contains_key(worker));
         }
-        let mut ancestor = pid;
-        for _ in 0..MAX_ANCESTORS {
-            ancestor = procfs::parent(ancestor)?;
-            if let Some(worker) = self.by_pid.get(&ancestor) {
-                return Some(*worker);
-            }
-        }
-        None
+        procfs::ancestors(pid).into_iter().find_map(|ancestor| self.by_pid.get(&ancestor).copied())
     }
 
     fn said(&mut self, worker: WorkerId, fact: Fact) {

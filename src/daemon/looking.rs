@@ -4,13 +4,14 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use crate::os::procfs;
+use crate::os::kin;
+use crate::os::procfs::{self, Memory};
 use crate::plan::{Address, HealthCheck, HttpProbe, ProbeAddress};
 use crate::pool::{Event, ReadySign, WorkerId};
 use crate::time::Monotonic;
 
 use super::prober::{Question, Target};
-use super::world::{ProcessState, World};
+use super::world::{Process, ProcessState, World};
 
 /// How long a readiness probe may take.
 const READY_PROBE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -27,9 +28,7 @@ impl World {
         let mut listening = Vec::new();
         for (worker, process) in &mut self.processes {
             let due = process.lookout.as_mut().is_some_and(|lookout| lookout.is_due(now));
-            if due
-                && matches!(process.state, ProcessState::Running(_))
-                && procfs::waits_on(process.pid, &inodes)
+            if due && matches!(process.state, ProcessState::Running(_)) && waits_on_any(process.pid, &inodes)
             {
                 process.lookout = None;
                 listening.push(*worker);
@@ -73,8 +72,8 @@ impl World {
         let Some(process) = self.processes.get(&worker) else {
             return;
         };
-        let by_group = process.group.as_ref().and_then(|group| group.handle.memory());
-        let bytes = by_group.or_else(|| procfs::memory_of_tree(process.pid)).unwrap_or(0);
+        let by_group = process.group.as_ref().and_then(|group| group.handle.memory_current());
+        let bytes = by_group.unwrap_or_else(|| memory_of_tree(process));
         self.happened(Event::MemoryMeasured { worker, bytes });
     }
 
@@ -110,6 +109,19 @@ impl World {
             Some(Address::Abstract(_)) | None => Err("the first socket cannot be connected to".to_owned()),
         }
     }
+}
+
+/// The worker's main process, or one that it started (a wrapper, a prefork server), waits on a listener.
+fn waits_on_any(pid: u32, inodes: &[u64]) -> bool {
+    let waits = |pid: u32| inodes.iter().any(|inode| procfs::waits_on(pid, *inode).is_some());
+    waits(pid) || kin::children_of(pid).into_iter().any(waits)
+}
+
+/// The memory of a worker's processes, in bytes.
+fn memory_of_tree(process: &Process) -> u64 {
+    let own = procfs::memory(process.pid).map_or(0, Memory::best);
+    let children = kin::children_of(process.pid).into_iter().filter_map(procfs::memory).map(Memory::best);
+    children.fold(own, u64::saturating_add)
 }
 
 /// A wildcard address is reached over the loopback.

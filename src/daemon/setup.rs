@@ -1,6 +1,6 @@
 //! From a request to a running supervisor, and its orderly end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -12,10 +12,11 @@ use tracing::{Level, info, warn};
 
 use crate::config::Diagnostics;
 use crate::dbus::{self, Bus, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
+use crate::os::cgroup::Delegated;
 use crate::os::poller::Interest;
 use crate::os::signals::{self, Signals};
 use crate::os::sockets::SocketPath;
-use crate::os::{cgroup, clock, files, messages, pidfd, rlimit, sockets, users};
+use crate::os::{clock, files, messages, pidfd, rlimit, sockets, users};
 use crate::plan::{Address, Plan};
 use crate::pool::Pool;
 use crate::proto::listen_fds::FdName;
@@ -161,6 +162,7 @@ async fn serve(
     let (mut supervisor, failure) =
         event_loop::run(supervisor, asked, found).await.map_err(io_failed("wait for events"))?;
     hub.settled(LAST_ANSWERS).await;
+    supervisor.world.kill_all_orphans();
     clean_up(&supervisor.world, &private);
     *out = std::mem::take(&mut supervisor.notifier);
     failure.map_or(Ok(()), |reason| Err(Fatal::Pool(reason)))
@@ -229,17 +231,8 @@ fn world(
     let mut subjects = Subjects::new().map_err(io_failed("start the event loop"))?;
     let notify = messages::bind_notify(&notify_path, 0o666).map_err(failed)?;
     subjects.watch(&notify, Subject::Notify, Interest::Read).map_err(io_failed("watch the notify socket"))?;
-    let groups = match cgroup::delegated() {
-        Ok(groups) => groups,
-        Err(error) => {
-            info!("workers get no control groups of their own: {error}");
-            None
-        }
-    };
+    let groups = control_groups(plan);
     if groups.is_none() {
-        if !plan.limit.is_empty() {
-            warn!("[limit] has no effect: no control group is delegated to ganger (Delegate=yes)");
-        }
         pidfd::set_child_subreaper().map_err(failed)?;
     }
     Ok(World {
@@ -257,7 +250,40 @@ fn world(
         null: files::open_null().map_err(failed)?,
         open_files: rlimit::raise_open_files().ok(),
         facts: VecDeque::new(),
+        said: BTreeSet::new(),
     })
+}
+
+/// Where workers' control groups are made; what is missing for it is said here, once.
+fn control_groups(plan: &Plan) -> Option<Delegated> {
+    let found = Delegated::find().unwrap_or_else(|error| {
+        warn!("failed to {error}");
+        None
+    });
+    let Some(groups) = found else {
+        if !plan.limit.is_empty() {
+            warn!("[limit] has no effect: no control group is delegated to ganger (Delegate=yes)");
+        }
+        return None;
+    };
+    match groups.prepare() {
+        Ok(prepared) => {
+            if !prepared.missing.is_empty() {
+                info!("control groups without these controllers: {}", prepared.missing.join(", "));
+            }
+            for left in groups.workers() {
+                // What a former supervisor left: no worker of ours.
+                if let Err(error) = left.kill().and_then(|()| left.remove()) {
+                    warn!("failed to {error}");
+                }
+            }
+            Some(groups)
+        }
+        Err(error) => {
+            warn!("workers get no control groups of their own: failed to {error}");
+            None
+        }
+    }
 }
 
 fn identity(plan: &Plan, world: &World) -> Identity {

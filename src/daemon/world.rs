@@ -1,12 +1,12 @@
 //! What ganger holds of the outside: processes, sockets, control groups. It carries out the pool's orders and
 //! keeps no opinion of its own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::os::cgroup;
+use crate::os::cgroup::{Delegated, WorkerGroup};
 use crate::os::pidfd::Child;
 use crate::os::process::{Spawning, Template};
 use crate::os::rlimit::Limit;
@@ -19,6 +19,9 @@ use crate::time::Monotonic;
 use super::output::Output;
 use super::readiness::Lookout;
 use super::subjects::{Subjects, Token};
+
+/// So many different things are said once; later ones are not said at all.
+const MAX_SAID: usize = 64;
 
 /// The outside, as far as ganger holds it.
 #[derive(Debug)]
@@ -36,12 +39,14 @@ pub(super) struct World {
     pub(super) notify: OwnedFd,
     pub(super) notify_path: PathBuf,
     /// Where workers' control groups are made, when there is such a place.
-    pub(super) groups: Option<cgroup::Delegated>,
+    pub(super) groups: Option<Delegated>,
     pub(super) output: Output,
     pub(super) null: OwnedFd,
     pub(super) open_files: Option<Limit>,
     /// Facts that deeds led to at once; taken in after the present event.
     pub(super) facts: VecDeque<Event>,
+    /// What was said and need not be said again.
+    pub(super) said: BTreeSet<String>,
 }
 
 /// What workers of one generation are born from.
@@ -73,14 +78,16 @@ pub(super) enum ProcessState {
     Running(Child),
     /// It was reaped.
     Reaped,
+    /// It was reaped; orphans that it left are being removed.
+    Swept,
 }
 
 /// A worker's control group.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) handle: cgroup::Worker,
+    pub(super) handle: WorkerGroup,
     /// Its events are watched: it is being emptied.
-    pub(super) watch: Option<Token>,
+    pub(super) watch: Option<(OwnedFd, Token)>,
 }
 
 impl Process {
@@ -89,7 +96,7 @@ impl Process {
         match &self.state {
             ProcessState::Starting(spawning, _) => Some(spawning.child()),
             ProcessState::Running(child) => Some(child),
-            ProcessState::Reaped => None,
+            ProcessState::Reaped | ProcessState::Swept => None,
         }
     }
 }
@@ -99,6 +106,14 @@ impl World {
     pub(super) fn plan_of(&self, worker: WorkerId) -> Option<Arc<Plan>> {
         let generation = self.processes.get(&worker)?.generation;
         self.generations.get(&generation).map(|born| Arc::clone(&born.plan))
+    }
+
+    /// Says something that is worth saying once.
+    pub(super) fn warn_once(&mut self, text: String) {
+        if self.said.len() < MAX_SAID && !self.said.contains(&text) {
+            tracing::warn!("{text}");
+            self.said.insert(text);
+        }
     }
 
     /// Something happened as a consequence of a deed.

@@ -21,6 +21,8 @@ impl SysError {
         Self { attempt: attempt.into(), errno }
     }
 
+    /// The error of an attempt that the standard library made.
+    #[must_use]
     pub fn from_io(attempt: impl Into<String>, error: &io::Error) -> Self {
         Self::new(attempt, Errno::from_raw(error.raw_os_error().unwrap_or(nix::libc::EIO)))
     }

@@ -30,6 +30,7 @@ pub mod clock;
 mod error;
 pub mod files;
 pub mod journal_stream;
+pub mod kin;
 pub mod messages;
 pub mod pidfd;
 pub mod pipes;

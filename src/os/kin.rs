@@ -1,0 +1,64 @@
+//! What a worker left behind where no control group tells: orphans, which the kernel gave to us as their child
+//! subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`), known by a mark in their environment.
+
+use std::fs::File;
+use std::io::Read;
+
+use super::pidfd::Child;
+
+/// The most bytes of an environment that are looked at.
+const MAX_ENVIRON: u64 = 1 << 20;
+/// The most children that are looked at.
+const MAX_CHILDREN: usize = 65_536;
+
+/// Our own children, ended ones included (`/proc/PID/task/TID/children`, proc(5)). Those of one thread: ganger
+/// forks and reaps in its first one.
+#[must_use]
+pub fn children() -> Vec<u32> {
+    children_of(std::process::id())
+}
+
+/// The children of the first thread of `pid`.
+#[must_use]
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let mut text = String::new();
+    let read = File::open(format!("/proc/{pid}/task/{pid}/children"))
+        .and_then(|file| file.take(MAX_ENVIRON).read_to_string(&mut text));
+    match read {
+        Ok(_) => text.split_whitespace().take(MAX_CHILDREN).filter_map(|pid| pid.parse().ok()).collect(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Whether the environment that a process was started with has this `NAME=VALUE` in it.
+#[must_use]
+pub fn is_marked(pid: u32, mark: &str) -> bool {
+    let mut environ = Vec::new();
+    let read = File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
+    read.is_ok() && environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+}
+
+/// SIGKILL to a child of ours. A child keeps its number until we reap it, so it cannot be somebody else.
+pub fn kill_child(pid: u32) {
+    if let Ok(child) = Child::open(pid) {
+        // Gone already is what is wanted.
+        let _ = child.send_signal(nix::libc::SIGKILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn a_process_is_known_by_the_mark_it_was_started_with() {
+        let mut child = Command::new("sleep").arg("60").env("MARK", "one").spawn().unwrap();
+        // spawn() returns after the exec.
+        assert!(is_marked(child.id(), "MARK=one"));
+        assert!(!is_marked(child.id(), "MARK=on"));
+        kill_child(child.id());
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(9));
+    }
+}
