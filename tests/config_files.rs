@@ -97,7 +97,7 @@ fn a_megabyte_of_errors_gives_a_short_message() {
     let unknown: String = (0..20_000).map(|number| format!("k{number} = 1\n")).collect();
     fs::write(dir.path().join("app.toml"), unknown).unwrap();
     let text = message(dir.path());
-    assert!(text.ends_with("… and 19951 more"), "{}", &text[text.len() - 80..]);
+    assert!(text.ends_with("… and 19950 more"), "{}", &text[text.len() - 80..]);
 }
 
 #[test]
@@ -195,4 +195,56 @@ fn an_argument_is_a_file_when_it_looks_like_a_path() {
         assert_eq!(matches!(subject, Subject::File(_)), file, "{arg}");
     }
     assert!(Subject::from_arg(OsStr::new("a b")).is_err());
+}
+
+/// A small deterministic generator (xorshift), so that a failure can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % below.max(1) as u64).unwrap()
+    }
+}
+
+fn check(bytes: &[u8]) {
+    match config::check_bytes(Path::new("app.toml"), bytes, 4) {
+        Ok(loaded) => {
+            assert!((1..=ganger::plan::MAX_WORKERS).contains(&loaded.plan.workers));
+            assert!(!loaded.plan.command.argv.is_empty());
+        }
+        Err(faults) => assert!(!faults.to_string().is_empty(), "{}", String::from_utf8_lossy(bytes)),
+    }
+}
+
+#[test]
+fn the_fuzzing_corpus_and_its_mutations_never_panic() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/config");
+    let mut seeds: Vec<_> = fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
+    seeds.sort();
+    let seeds: Vec<Vec<u8>> = seeds.iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(seeds.len() >= 10);
+    seeds.iter().for_each(|seed| check(seed));
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..3000 {
+        let mut bytes = seeds[dice.roll(seeds.len())].clone();
+        for _ in 0..=dice.roll(6) {
+            let at = dice.roll(bytes.len() + 1);
+            let other = &seeds[dice.roll(seeds.len())];
+            match dice.roll(5) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, u8::try_from(dice.roll(256)).unwrap()),
+                2 => drop(bytes.drain(at..(at + dice.roll(8)).min(bytes.len()))),
+                3 => {
+                    let from = dice.roll(other.len());
+                    let piece = other[from..(from + dice.roll(40)).min(other.len())].to_vec();
+                    bytes.splice(at..at, piece);
+                }
+                _ => bytes.splice(at..at, *b"99999999999999999999").for_each(drop),
+            }
+        }
+        check(&bytes);
+    }
 }

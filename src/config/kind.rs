@@ -22,7 +22,7 @@ pub enum Kind {
     Account,
     /// One path or several, each with an optional leading `-`.
     EnvFiles,
-    /// Name of a profile.
+    /// Name of a profile, or `"off"`.
     ProfileName,
     /// One address or several, or tables.
     Listen,
@@ -154,7 +154,7 @@ impl Kind {
             Self::Directory => "the path of a directory".to_owned(),
             Self::Account => "a name or a number".to_owned(),
             Self::EnvFiles => "a path or an array of paths".to_owned(),
-            Self::ProfileName => "the NAME of a [profile.NAME] table".to_owned(),
+            Self::ProfileName => "the NAME of a [profile.NAME] table, or \"off\"".to_owned(),
             Self::Listen => address::EXPECTED.to_owned(),
             Self::Workers => format!("a number from 1 to {MAX_WORKERS}, \"max\", \"max-1\" or \"50%\""),
             Self::Choice(words) => one_of(words),
@@ -216,11 +216,10 @@ impl Kind {
             | Self::Span { off, .. }
             | Self::Percent { off, .. }
             | Self::Count { off, .. } => off,
-            Self::Probe | Self::Size | Self::Text | Self::Calendar => true,
+            Self::ProfileName | Self::Probe | Self::Size | Self::Text | Self::Calendar => true,
             Self::Directory
             | Self::Account
             | Self::EnvFiles
-            | Self::ProfileName
             | Self::Listen
             | Self::Workers
             | Self::Choice(_)

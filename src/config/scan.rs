@@ -204,9 +204,10 @@ fn stray(name: &str) -> Option<String> {
     known.then(|| format!("`{name}` belongs to the file itself: write it above the first [table]"))
 }
 
-/// 1 to 64 of `A-Z a-z 0-9 - _`.
-pub(super) fn is_profile_name(name: &str) -> bool {
-    (1..=64).contains(&name.len())
+/// 1 to 64 of `A-Z a-z 0-9 - _`, and not what `use-profile` takes for none.
+fn is_profile_name(name: &str) -> bool {
+    name != "off"
+        && (1..=64).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
