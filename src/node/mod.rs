@@ -11,6 +11,7 @@ mod channel;
 mod claims;
 mod connection;
 mod hub;
+mod launch;
 mod primary;
 mod report;
 mod rotation;
@@ -23,6 +24,7 @@ pub use bind::{BindAddress, BindRequest};
 pub use claims::{Fit, Inherited};
 pub use connection::{Connection, ConnectionError, Incoming, Received};
 pub use hub::{Hub, HubError, InheritedSocket, Turn};
+pub use launch::{CHANNEL_FD, REMOVED, environment};
 pub use primary::Primary;
 pub use report::{Action, Farewell, Handle, Note, Policy, Report, Trust};
 

@@ -1,0 +1,15 @@
+'use strict';
+// A server under load: /fast at once, /slow after MS milliseconds, /stream in pieces. TLS=1 for https.
+const cluster = require('cluster');
+const fs = require('fs');
+const answer = (request, response) => {
+  const body = `${cluster.worker.id}\n`;
+  if (request.url === '/slow') setTimeout(() => response.end(body), Number(process.env.MS || 100));
+  else response.end(body);
+};
+const pem = (name) => fs.readFileSync(`${process.env.FIXTURES}/${name}`);
+const server = process.env.TLS
+  ? require('https').createServer({ key: pem('key.pem'), cert: pem('cert.pem') }, answer)
+  : require('http').createServer(answer);
+if (process.env.MAX_CONNECTIONS) server.maxConnections = Number(process.env.MAX_CONNECTIONS);
+server.listen(Number(process.env.PORT));

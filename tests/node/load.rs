@@ -1,0 +1,231 @@
+//! Nothing is lost: rolling replacement under load, and workers that die with a connection on its way.
+//!
+//! `GANGER_TEST_REQUESTS` is the number of requests that each load must reach (default 5000).
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ganger::node::{Policy, Report, UniqueId};
+
+use super::client::{self, Habit, Tally, load};
+use super::pool::{Fact, Pool, ROUND_ROBIN, SHARED, Sockets, here, prepared, versions};
+
+const ALL_HABITS: [Habit; 8] = [
+    Habit::Busy,
+    Habit::Busy,
+    Habit::Busy,
+    Habit::Thinking(Duration::from_millis(5)),
+    Habit::Thinking(Duration::from_millis(80)),
+    Habit::Thinking(Duration::from_millis(700)),
+    Habit::Short,
+    Habit::Short,
+];
+
+fn wanted_requests() -> u64 {
+    std::env::var("GANGER_TEST_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000)
+}
+
+/// New worker up, old one out.
+fn replace(pool: &mut Pool, old: UniqueId) -> UniqueId {
+    pool.generation += 1;
+    let new = pool.spawn();
+    pool.listening(new);
+    pool.drain(old, Duration::from_secs(30));
+    assert_eq!(pool.exited(old), Some(0), "seen: {:#?}", pool.facts);
+    new
+}
+
+/// Replaces two workers in turn until the clients have had enough.
+fn roll(pool: &mut Pool, mut workers: Vec<UniqueId>, tally: &Tally) {
+    let mut rounds = 0;
+    while rounds < 3 || tally.served() < wanted_requests() {
+        let old = workers.remove(0);
+        workers.push(replace(pool, old));
+        rounds += 1;
+    }
+}
+
+fn pool(version: &str, policy: Policy, sockets: &Sockets) -> (Pool, Vec<UniqueId>) {
+    let mut pool = Pool::new(version, policy, "work.cjs", sockets.all())
+        .env("PORT", sockets.port())
+        .env("FIXTURES", prepared(&["tls"]).display());
+    let workers = vec![pool.spawn(), pool.spawn()];
+    for worker in &workers {
+        pool.listening(*worker);
+    }
+    (pool, workers)
+}
+
+fn finish(pool: &mut Pool, tally: &Arc<Tally>, threads: Vec<std::thread::JoinHandle<()>>) {
+    tally.stop();
+    pool.during(move || threads.into_iter().for_each(|thread| thread.join().unwrap()));
+}
+
+fn rolled(policy: Policy, path: &'static str) {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, workers) = pool(&version, policy, &sockets);
+        let (tally, threads) = load(sockets.address(), &ALL_HABITS, path);
+        roll(&mut pool, workers, &tally);
+        finish(&mut pool, &tally, threads);
+        eprintln!(
+            "node {version}, {:?}, {path}: {} served, {} lost",
+            policy.balance,
+            tally.served(),
+            tally.lost()
+        );
+        assert_eq!(tally.lost(), 0, "on {version}");
+    }
+}
+
+#[test]
+fn a_rolling_replacement_loses_nothing_with_shared_sockets() {
+    rolled(SHARED, "/fast");
+}
+
+#[test]
+fn a_rolling_replacement_loses_nothing_with_round_robin() {
+    rolled(ROUND_ROBIN, "/fast");
+}
+
+#[test]
+fn a_rolling_replacement_under_https_loses_nothing() {
+    for version in versions() {
+        for policy in [SHARED, ROUND_ROBIN] {
+            let sockets = Sockets::new();
+            let mut pool = Pool::new(&version, policy, "work.cjs", sockets.all())
+                .env("PORT", sockets.port())
+                .env("TLS", 1)
+                .env("FIXTURES", prepared(&["tls"]).display());
+            let mut workers = vec![pool.spawn(), pool.spawn()];
+            for worker in &workers {
+                pool.listening(*worker);
+            }
+            let client = here().join("apps/load-client.cjs");
+            let mut command = Command::new(prepared(&["node", &versions()[0]]));
+            command.arg(client).env("PORT", sockets.port().to_string());
+            let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            for _ in 0..4 {
+                let old = workers.remove(0);
+                workers.push(replace(&mut pool, old));
+            }
+            drop(client.stdin.take());
+            let output = pool.during(move || client.wait_with_output().unwrap());
+            let tally: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            eprintln!("node {version}, {:?}, https: {tally}", policy.balance);
+            assert_eq!(tally["lost"], 0, "on {version}");
+            assert!(tally["served"].as_u64().unwrap() > 100, "{tally}");
+        }
+    }
+}
+
+#[test]
+fn a_request_in_flight_is_finished_by_the_worker_that_has_it() {
+    for version in versions() {
+        for policy in [SHARED, ROUND_ROBIN] {
+            let sockets = Sockets::new();
+            let (mut pool, workers) = pool(&version, policy, &sockets);
+            let address = sockets.address();
+            let (tally, threads) =
+                load(address, &[Habit::Busy, Habit::Busy, Habit::Busy, Habit::Busy], "/slow");
+            pool.during(move || client::once(address, "/slow").unwrap());
+            let mut left = workers;
+            for _ in 0..2 {
+                let old = left.remove(0);
+                left.push(replace(&mut pool, old));
+            }
+            finish(&mut pool, &tally, threads);
+            assert_eq!(tally.lost(), 0, "on {version}");
+        }
+    }
+}
+
+/// One request on a connection of its own, again where the worker died with it: what must never happen is
+/// that it hangs.
+fn answered_or_cut(address: SocketAddr) -> Result<(), String> {
+    match client::once(address, "/fast") {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(format!("hung: {error}")),
+        Err(_) => Ok(()),
+    }
+}
+
+#[test]
+fn a_worker_killed_with_a_connection_on_its_way_hangs_nobody() {
+    let requests_each = wanted_requests().max(1000) / 8;
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, mut workers) = pool(&version, ROUND_ROBIN, &sockets);
+        let address = sockets.address();
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    (0..requests_each).filter_map(|_| answered_or_cut(address).err()).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let mut kills = 0;
+        while clients.iter().any(|client| !client.is_finished()) {
+            let victim = workers.remove(0);
+            pool.kill(victim);
+            workers.push(pool.spawn());
+            pool.exited(victim);
+            pool.listening(workers[1]);
+            kills += 1;
+        }
+        let hung: Vec<String> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        eprintln!("node {version}: {} requests, {kills} kills", requests_each * 8);
+        assert!(hung.is_empty() && kills > 0, "on {version}, after {kills} kills: {hung:?}");
+    }
+}
+
+#[test]
+fn round_robin_is_exactly_even_for_connections_in_sequence() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, _) = pool(&version, ROUND_ROBIN, &sockets);
+        let address = sockets.address();
+        let bodies = pool
+            .during(move || (0..100).map(|_| client::once(address, "/fast").unwrap()).collect::<Vec<_>>());
+        let first = bodies.iter().filter(|body| body.trim() == "1").count();
+        assert_eq!(first, 50, "on {version}");
+    }
+}
+
+#[test]
+fn connections_beyond_max_connections_wait_and_are_served() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let mut pool = Pool::new(&version, ROUND_ROBIN, "work.cjs", sockets.all())
+            .env("PORT", sockets.port())
+            .env("MAX_CONNECTIONS", 1);
+        let worker = pool.spawn();
+        pool.listening(worker);
+        let (tally, threads) = load(sockets.address(), &[Habit::Short; 4], "/slow");
+        let address = sockets.address();
+        pool.during(move || (0..5).for_each(|_| drop(client::once(address, "/slow").unwrap())));
+        finish(&mut pool, &tally, threads);
+        assert_eq!(tally.lost(), 0, "on {version}");
+    }
+}
+
+#[test]
+fn without_workers_connections_wait_for_the_next_one() {
+    let version = versions().pop().unwrap();
+    for policy in [SHARED, ROUND_ROBIN] {
+        let sockets = Sockets::new();
+        let (mut pool, workers) = pool(&version, policy, &sockets);
+        for worker in workers {
+            pool.kill(worker);
+            assert_eq!(pool.exited(worker), None);
+        }
+        let address = sockets.address();
+        let waiting = std::thread::spawn(move || client::once(address, "/fast").unwrap());
+        let worker = pool.spawn();
+        pool.listening(worker);
+        assert_eq!(pool.during(move || waiting.join().unwrap()).trim(), worker.to_string());
+        assert!(!pool.facts.iter().any(|fact| matches!(fact, Fact::Report(Report::Broken { .. }))));
+    }
+}
