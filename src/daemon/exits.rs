@@ -17,17 +17,22 @@ impl World {
     pub(super) fn reap(&mut self) {
         let mut orphans = false;
         for _ in 0..MAX_ROUNDS {
-            let by_pid = &self.by_pid;
-            let reaped = match pidfd::reap_orphans(|pid| by_pid.contains_key(&pid)) {
-                Ok(reaped) => reaped,
-                Err(error) => {
-                    warn!("failed to {error}");
-                    return;
-                }
-            };
+            let (by_pid, checks) = (&self.by_pid, &self.checks);
+            let reaped =
+                match pidfd::reap_orphans(|pid| by_pid.contains_key(&pid) || checks.contains_key(&pid)) {
+                    Ok(reaped) => reaped,
+                    Err(error) => {
+                        warn!("failed to {error}");
+                        return;
+                    }
+                };
             orphans |= !reaped.orphans.is_empty();
             for (pid, _) in &reaped.orphans {
                 debug!("reaped process {pid}, which is no worker");
+            }
+            if let Some(pid) = reaped.tracked.filter(|pid| self.checks.contains_key(pid)) {
+                self.check_ended(pid);
+                continue;
             }
             match reaped.tracked.and_then(|pid| self.by_pid.get(&pid).copied()) {
                 Some(worker) => self.reap_worker(worker),

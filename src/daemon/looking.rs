@@ -78,20 +78,17 @@ impl World {
     }
 
     /// How a worker is to be asked; `Err`: it cannot be.
-    pub(super) fn question(&self, worker: WorkerId) -> Result<Question, String> {
+    pub(super) fn question(&self, worker: WorkerId, is_ready: bool) -> Result<Question, String> {
         let (Some(plan), Some(process)) = (self.plan_of(worker), self.processes.get(&worker)) else {
             return Err("it is gone".to_owned());
         };
         let (probe, timeout): (&HttpProbe, _) = match (&plan.health, &plan.ready.http) {
-            (_, Some(probe)) if process.lookout.is_none() && plan.health.is_none() => {
-                (probe, READY_PROBE_TIMEOUT)
-            }
+            (_, Some(probe)) if !is_ready => (probe, READY_PROBE_TIMEOUT),
             (Some(health), _) => match &health.check {
                 HealthCheck::Http(probe) => (probe, health.timeout),
                 HealthCheck::Exec(_) => return Err("its health is asked by a command".to_owned()),
             },
-            (None, Some(probe)) => (probe, READY_PROBE_TIMEOUT),
-            (None, None) => return Err("there is no probe".to_owned()),
+            (None, _) => return Err("there is no probe".to_owned()),
         };
         let target = match &probe.address {
             ProbeAddress::Shared => self.shared_target()?,

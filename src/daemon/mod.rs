@@ -2,10 +2,12 @@
 //! workers; that is the pool's.
 
 mod birth;
+mod checking;
 mod deeds;
 mod environment;
 mod event_loop;
 mod exits;
+mod guarding;
 mod inbox;
 mod looking;
 mod output;

@@ -235,7 +235,12 @@ fn world(
     if groups.is_none() {
         pidfd::set_child_subreaper().map_err(failed)?;
     }
-    Ok(World {
+    let files = listeners.iter().filter_map(|listener| match &listener.address {
+        Some(Address::Unix(path)) => SocketPath::note(path).ok(),
+        Some(Address::Inet(_) | Address::Abstract(_)) | None => None,
+    });
+    let socket_files = files.collect();
+    let mut world = World {
         app: plan.app.to_string(),
         listeners,
         bound,
@@ -251,7 +256,11 @@ fn world(
         open_files: rlimit::raise_open_files().ok(),
         facts: VecDeque::new(),
         said: BTreeSet::new(),
-    })
+        socket_files,
+        checks: BTreeMap::new(),
+    };
+    world.guard_listeners();
+    Ok(world)
 }
 
 /// Where workers' control groups are made; what is missing for it is said here, once.

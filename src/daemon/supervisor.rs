@@ -102,6 +102,7 @@ impl Supervisor {
         [
             self.pool.next_deadline().map(|(at, _)| at),
             self.world.next_look(),
+            self.world.next_late_check(),
             self.watchdog.as_ref().map(Watchdog::next_ping),
             self.upward.next_deadline(),
         ]
@@ -120,6 +121,7 @@ impl Supervisor {
             Wake::Deadline => {
                 let now = clock::now();
                 self.world.look_for_listeners(now);
+                self.world.end_late_checks(now);
                 self.feed(Event::TimePassed);
             }
         }
@@ -168,7 +170,7 @@ impl Supervisor {
                 Effect::Kill { worker } => self.world.kill(worker),
                 Effect::Sweep { worker } => self.world.sweep(worker),
                 Effect::Signal { worker, signal } => self.world.signal(worker, signal),
-                Effect::Probe { worker } => self.probe(worker),
+                Effect::Probe { worker } => self.probe(now, worker),
                 Effect::Measure { worker } => self.world.measure(worker),
                 Effect::Reply { request, verdict } => self.callers.answer(request, verdict),
                 Effect::Retire { generation } => {
@@ -189,10 +191,10 @@ impl Supervisor {
             Announcement::WorkerReady { worker, .. } | Announcement::WorkerDraining { worker, .. } => {
                 self.world.stop_looking(*worker);
             }
+            Announcement::WorkerExited { .. } => self.world.check_socket_files(),
             Announcement::PoolReady
             | Announcement::WorkerStarted { .. }
             | Announcement::WorkerKilled { .. }
-            | Announcement::WorkerExited { .. }
             | Announcement::SlotWaiting { .. }
             | Announcement::SlotFailed { .. }
             | Announcement::ReloadAborting { .. }
@@ -256,7 +258,8 @@ impl Supervisor {
                 Subject::ReadyFd(worker) => self.world.ready_fd_spoke(worker),
                 Subject::Group(worker) => self.world.group_changed(worker),
                 Subject::Upward => self.flush_upward(),
-                Subject::Channel(_) | Subject::Listener(_) => {}
+                Subject::Listener(index) => self.world.listener_ended(index),
+                Subject::Channel(_) => {}
             }
         }
     }
@@ -296,8 +299,11 @@ impl Supervisor {
         let _ = reply.send(Verdict { outcome: Outcome::Failed, message, generation, failure: None });
     }
 
-    fn probe(&mut self, worker: WorkerId) {
-        let question: Result<Question, String> = self.world.question(worker);
+    fn probe(&mut self, now: Monotonic, worker: WorkerId) {
+        if self.pool.is_ready(worker) && self.world.check_by_command(now, worker) {
+            return;
+        }
+        let question: Result<Question, String> = self.world.question(worker, self.pool.is_ready(worker));
         let findings = self.findings.clone();
         tokio::spawn(async move {
             let outcome = match question {

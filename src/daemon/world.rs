@@ -16,6 +16,7 @@ use crate::pool::{Event, GenerationId, Slot, WorkerId};
 use crate::systemd::activation::Listener;
 use crate::time::Monotonic;
 
+use super::checking::Check;
 use super::output::Output;
 use super::readiness::Lookout;
 use super::subjects::{Subjects, Token};
@@ -30,6 +31,10 @@ pub(super) struct World {
     pub(super) listeners: Vec<Listener>,
     /// Socket files that were made here, to be removed in the end.
     pub(super) bound: Vec<SocketPath>,
+    /// The files of all unix listeners, inherited ones included.
+    pub(super) socket_files: Vec<SocketPath>,
+    /// Health checks under way, by pid.
+    pub(super) checks: BTreeMap<u32, Check>,
     pub(super) subjects: Subjects,
     /// What workers of each generation are born from.
     pub(super) generations: BTreeMap<GenerationId, Born>,

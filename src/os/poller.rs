@@ -22,6 +22,8 @@ pub enum Interest {
     ReadWrite,
     /// An exceptional condition (`EPOLLPRI`): how cgroup.events tells a change.
     Priority,
+    /// Nothing but its end: an error, a hang-up, a listening socket that was shut down.
+    End,
 }
 
 impl Interest {
@@ -30,6 +32,7 @@ impl Interest {
             Self::Read => EpollFlags::EPOLLIN,
             Self::ReadWrite => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
             Self::Priority => EpollFlags::EPOLLPRI,
+            Self::End => EpollFlags::empty(),
         }
     }
 }

@@ -206,7 +206,8 @@ impl Pool {
     }
 
     /// The worker is ready.
-    pub(super) fn is_ready(&self, worker: WorkerId) -> bool {
+    #[must_use]
+    pub fn is_ready(&self, worker: WorkerId) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.ready_since().is_some())
     }
 
