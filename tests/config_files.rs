@@ -1,5 +1,7 @@
 //! Files that nobody meant as a configuration: each gets one message, none blocks, grows or panics.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -60,7 +62,7 @@ fn an_unreadable_file_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("app.toml");
     fs::write(&file, "command = [\"x\"]").unwrap();
-    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     // Root reads everything; then the file is simply good.
     match load(dir.path()) {
         Ok(loaded) => assert!(nix::unistd::geteuid().is_root(), "{loaded:?}"),

@@ -1,6 +1,8 @@
 //! What a person is told about a configuration: each folder of `tests/golden/config` holds a small file
 //! system and `expected.txt`; `UPDATE=1` rewrites the latter. A `request` file says what is asked for.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;

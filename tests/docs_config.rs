@@ -1,9 +1,12 @@
 //! `ganger.toml(5)` says of every key what the code knows: its name, its default, its words; and no more.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use ganger::config::{self, KEYS, Key, Kind};
+use ganger::plan::Protocol;
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/ganger.toml.5.scd");
@@ -34,9 +37,8 @@ fn every_key_stands_in_the_manual_with_its_default() {
 #[test]
 fn every_word_that_a_key_takes_is_explained() {
     let page = page();
-    let words = |key: &Key| match key.kind {
-        Kind::Choice(words) | Kind::Choices(words) => words.to_vec(),
-        _ => Vec::new(),
+    let words = |key: &Key| {
+        if let Kind::Choice(words) | Kind::Choices(words) = key.kind { words.to_vec() } else { Vec::new() }
     };
     for key in KEYS {
         for word in words(key) {
@@ -44,6 +46,19 @@ fn every_word_that_a_key_takes_is_explained() {
             assert!(entry.contains(&format!("\"{word}\"")), "`{}`: \"{word}\" is not explained", key.path);
         }
     }
+}
+
+#[test]
+fn the_manual_tells_the_protocol_of_a_command_that_names_none() {
+    let entry = entry(&page(), "protocol").unwrap().to_owned();
+    let sentence = match config::default_protocol(&["node".into(), "server.js".into()]) {
+        Protocol::Node => {
+            "Without this key \"node\" holds for the commands node, nodejs, tsx, ts-node and ts-node-esm"
+        }
+        Protocol::ListenFds => "Without this key \"listen-fds\" holds for every command",
+        Protocol::Stdin => panic!("nobody asked for standard input"),
+    };
+    assert!(entry.contains(sentence), "{entry}");
 }
 
 #[test]

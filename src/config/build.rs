@@ -100,13 +100,27 @@ impl Builder<'_> {
             let complaint = Complaint::error(self.main.clone(), "there is no `command`");
             self.report.add(complaint.hint("command = [\"node\", \"server.js\"]"));
         }
+        let directory = self.directory();
+        self.warn_of_missing_program(&argv, directory.as_deref());
         Command {
             argv,
-            directory: self.directory(),
+            directory,
             env: self.environment(),
             user: self.settings.text("user"),
             group: self.settings.text("group"),
             instance_var: self.settings.text("instance-var").unwrap_or_default(),
+        }
+    }
+
+    /// A program may still come (a mount, a build), so this is no error; a start without it is one.
+    fn warn_of_missing_program(&mut self, argv: &[OsString], directory: Option<&Path>) {
+        let Some(program) = argv.first().map(Path::new) else { return };
+        if program.components().count() < 2 || (program.is_relative() && directory.is_none()) {
+            return;
+        }
+        let program = directory.unwrap_or(Path::new("")).join(program);
+        if fs::metadata(&program).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            self.warn("command", format!("the program {} does not exist", program.display()));
         }
     }
 

@@ -59,6 +59,21 @@ const fn count(min: u32, max: u32) -> Kind {
     Kind::Count { min, max, off: false }
 }
 
+/// The random part of a wait or a lifetime.
+const JITTER: Kind = Kind::Percent { max: 100, off: false };
+
+/// So much of one CPU as 4096 of them give.
+const CPU: Kind = Kind::Percent { max: 409_600, off: true };
+
+/// Up to the kernel's greatest number of tasks (`PID_MAX_LIMIT`).
+const TASKS: Kind = Kind::Count { min: 1, max: 4_194_304, off: true };
+
+/// Beyond the standard streams, and within the usual limit of open files.
+const DESCRIPTOR: Kind = Kind::Count { min: 3, max: 1023, off: true };
+
+const ARGV: Kind = Kind::Command { off: false };
+const ARGV_OR_OFF: Kind = Kind::Command { off: true };
+
 /// A day, in milliseconds.
 const DAY: u64 = 86_400_000;
 
@@ -69,7 +84,7 @@ pub(super) const FREE_TABLES: &[&str] = &["env", "profile"];
 pub const KEYS: &[Key] = {
     use Standard::{Flag, Number, Text, Unset};
     &[
-        key("command", Kind::Command { off: false }, Unset("required"), "what a worker runs"),
+        key("command", ARGV, Unset("required"), "what a worker runs"),
         key("directory", Kind::Directory, Unset("ganger's own"), "working directory of the workers"),
         key("user", Kind::Account, Unset("ganger's own"), "user that the workers run as"),
         key("group", Kind::Account, Unset("the user's primary group"), "group that the workers run as"),
@@ -83,87 +98,37 @@ pub const KEYS: &[Key] = {
         key("ready.when", Kind::Choice(READY_WHEN), Text("auto"), "sign by which a worker counts as up"),
         key("ready.timeout", span(10, DAY), Text("30s"), "time in which a worker must be up"),
         key("ready.http", Kind::Probe, Unset("none"), "request that a worker which is up answers"),
-        key(
-            "ready.fd",
-            Kind::Count { min: 3, max: 1023, off: true },
-            Unset("the first free one"),
-            "descriptor for when = \"fd\"",
-        ),
-        key(
-            "restart.policy",
-            Kind::Choice(POLICIES),
-            Text("always"),
-            "exits that are followed by a new worker",
-        ),
+        key("ready.fd", DESCRIPTOR, Unset("the first free one"), "descriptor for when = \"fd\""),
+        key("restart.policy", Kind::Choice(POLICIES), Text("always"), "exits that a new worker follows"),
         key("restart.min-uptime", span(0, DAY), Text("1s"), "a shorter life is an early failure"),
         key("restart.backoff.initial", span(1, DAY), Text("100ms"), "wait after the first early failure"),
         key("restart.backoff.factor", Kind::Factor, Number(2), "how much longer each further wait is"),
         key("restart.backoff.max", span(1, DAY), Text("30s"), "longest wait"),
-        key(
-            "restart.backoff.jitter",
-            Kind::Percent { max: 100, off: false },
-            Text("10%"),
-            "random part of a wait",
-        ),
-        key("restart.limit.burst", count(1, 1_000_000), Number(10), "restarts of a slot …"),
-        key(
-            "restart.limit.interval",
-            span_or_off(1, 365 * DAY),
-            Text("5min"),
-            "… in this time make it failed",
-        ),
+        key("restart.backoff.jitter", JITTER, Text("10%"), "random part of a wait"),
+        key("restart.limit.burst", count(1, 1_000_000), Number(10), "so many restarts of a slot …"),
+        key("restart.limit.interval", span_or_off(1, 365 * DAY), Text("5min"), "… in this time are too many"),
         key("restart.retry", span_or_off(100, 365 * DAY), Text("1min"), "when a failed slot is tried again"),
-        key(
-            "restart.all-failed",
-            Kind::Choice(ALL_FAILED),
-            Text("retry"),
-            "what happens when every slot failed",
-        ),
+        key("restart.all-failed", Kind::Choice(ALL_FAILED), Text("retry"), "when every slot is failed"),
         key("stop.signal", Kind::Signal, Text("TERM"), "signal that asks a worker to leave"),
         key("stop.timeout", span(0, 7 * DAY), Text("30s"), "time for leaving, then SIGKILL"),
         key("stop.message", Kind::Text, Unset("none"), "message that asks a Node worker to leave"),
         key("reload.max-surge", count(1, 4096), Number(1), "extra workers during a reload"),
         key("reload.bake", span(0, DAY), Text("1s"), "time a new worker must hold out"),
         key("recycle.memory", Kind::Size, Unset("off"), "memory at which a worker is replaced"),
-        key(
-            "recycle.lifetime",
-            span_or_off(1000, 3650 * DAY),
-            Unset("off"),
-            "age at which a worker is replaced",
-        ),
-        key(
-            "recycle.jitter",
-            Kind::Percent { max: 100, off: false },
-            Text("10%"),
-            "random part of the lifetime",
-        ),
+        key("recycle.lifetime", span_or_off(1000, 3650 * DAY), Unset("off"), "age at which it is replaced"),
+        key("recycle.jitter", JITTER, Text("10%"), "random part of the lifetime"),
         key("recycle.calendar", Kind::Calendar, Unset("off"), "times at which workers are replaced"),
         key("limit.memory", Kind::Size, Unset("off"), "memory at which a worker is killed"),
         key("limit.memory-high", Kind::Size, Unset("off"), "memory at which a worker is slowed"),
-        key("limit.cpu", Kind::Percent { max: 409_600, off: true }, Unset("off"), "share of one CPU"),
-        key(
-            "limit.tasks",
-            Kind::Count { min: 1, max: 4_194_304, off: true },
-            Unset("off"),
-            "processes and threads",
-        ),
-        key(
-            "watchdog.worker",
-            span_or_off(100, DAY),
-            Unset("off"),
-            "silence after which a worker is replaced",
-        ),
+        key("limit.cpu", CPU, Unset("off"), "share of one CPU"),
+        key("limit.tasks", TASKS, Unset("off"), "processes and threads"),
+        key("watchdog.worker", span_or_off(100, DAY), Unset("off"), "silence after which it is replaced"),
         key("health.http", Kind::Probe, Unset("off"), "request that a healthy worker answers"),
-        key(
-            "health.exec",
-            Kind::Command { off: true },
-            Unset("off"),
-            "command that exits with 0 for a healthy worker",
-        ),
+        key("health.exec", ARGV_OR_OFF, Unset("off"), "command that exits with 0 for a healthy one"),
         key("health.interval", span(100, DAY), Text("10s"), "time between two questions"),
         key("health.timeout", span(10, DAY), Text("5s"), "time for an answer"),
         key("health.failures", count(1, 1000), Number(3), "failures in a row that count"),
-        key("health.grace", span(0, DAY), Text("0s"), "time after a start in which failures do not count"),
+        key("health.grace", span(0, DAY), Text("0s"), "time in which failures do not count"),
         key("log.stdout", Kind::Sink, Text("auto"), "where standard output goes"),
         key("log.stderr", Kind::Sink, Text("auto"), "where standard error goes"),
         key("node.balance", Kind::Choice(BALANCES), Text("shared"), "who accepts connections"),

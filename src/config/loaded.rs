@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Protocol, ReadyWhen};
 
 use super::diagnostic::{At, Diagnostics};
 use super::excerpt::{Excerpt, clean};
-use super::keys::KEYS;
+use super::keys::{KEYS, Key};
 use super::settings::Layer;
 use super::source::Sources;
 
@@ -40,12 +40,12 @@ pub struct EffectiveKey {
     pub key: String,
     /// The value as TOML, or words for a key without one.
     pub value: String,
-    /// `FILE:LINE`, a flag, or `default`.
+    /// `FILE:LINE`, a flag, the key that implies it, or `default`.
     pub origin: String,
 }
 
 /// Lists what holds.
-pub(super) fn effective(settings: &Layer, sources: &Sources) -> Vec<EffectiveKey> {
+pub(super) fn effective(settings: &Layer, sources: &Sources, plan: &Plan) -> Vec<EffectiveKey> {
     let mut list: Vec<EffectiveKey> = KEYS
         .iter()
         .map(|key| match settings.setting(key.path) {
@@ -54,11 +54,7 @@ pub(super) fn effective(settings: &Layer, sources: &Sources) -> Vec<EffectiveKey
                 value: clean(&setting.shown),
                 origin: origin(&setting.at, sources),
             },
-            None => EffectiveKey {
-                key: key.path.to_owned(),
-                value: key.default_text(),
-                origin: "default".to_owned(),
-            },
+            None => implied(key, plan),
         })
         .collect();
     list.extend(settings.variables.iter().map(|(name, variable)| EffectiveKey {
@@ -67,6 +63,18 @@ pub(super) fn effective(settings: &Layer, sources: &Sources) -> Vec<EffectiveKey
         origin: origin(&variable.at, sources),
     }));
     list
+}
+
+/// The value of a key that nobody gave: its default, or what another key implies.
+fn implied(key: &Key, plan: &Plan) -> EffectiveKey {
+    let (value, origin) = match (key.path, plan.protocol, plan.ready.when) {
+        ("protocol", Protocol::ListenFds, _) => ("\"listen-fds\"".to_owned(), "command"),
+        ("protocol", Protocol::Node, _) => ("\"node\"".to_owned(), "command"),
+        ("ready.when", _, ReadyWhen::Http) => ("\"http\"".to_owned(), "ready.http"),
+        ("ready.when", _, ReadyWhen::Fd) => ("\"fd\"".to_owned(), "ready.fd"),
+        (_, _, _) => (key.default_text(), "default"),
+    };
+    EffectiveKey { key: key.path.to_owned(), value, origin: origin.to_owned() }
 }
 
 fn origin(at: &At, sources: &Sources) -> String {

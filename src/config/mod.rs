@@ -256,7 +256,7 @@ impl Load {
         if failed {
             return Err(diagnostics);
         }
-        let effective = loaded::effective(&settings, &self.sources);
+        let effective = loaded::effective(&settings, &self.sources, &plan);
         Ok(Loaded {
             plan,
             files: self.sources.paths(),
