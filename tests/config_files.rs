@@ -144,7 +144,7 @@ fn a_secret_is_in_no_text_about_the_configuration() {
     let good = format!("command = [\"x\"]\n[env]\nTOKEN = \"{secret}\"\n[profile.p.env]\nT = \"{secret}\"\n");
     fs::write(&file, &good).unwrap();
     let loaded = load(dir.path()).unwrap();
-    let shown = format!("{}{:?}", loaded.warnings, loaded.effective());
+    let shown = format!("{loaded:?}{}{:?}", loaded.warnings, loaded.effective());
     assert!(!shown.contains(secret), "{shown}");
     // Whatever a slip of the keyboard does to this file, the secret stays in it.
     for at in 0..good.len() {

@@ -242,3 +242,30 @@ fn one_of(words: &[&str]) -> String {
         None => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_follow_the_cpus_within_their_bounds() {
+        for (workers, cpus, number) in [
+            (Workers::Exactly(3), 64, 3),
+            (Workers::MaxLess(0), 8, 8),
+            (Workers::MaxLess(1), 8, 7),
+            (Workers::MaxLess(9), 8, 1),
+            (Workers::Percent(50), 3, 2),
+            (Workers::Percent(1), 1, 1),
+            (Workers::Percent(1000), u32::MAX, MAX_WORKERS),
+            (Workers::MaxLess(0), 0, 1),
+        ] {
+            assert_eq!(workers.on(cpus), number, "{workers:?} on {cpus}");
+        }
+    }
+
+    #[test]
+    fn choices_are_written_as_a_sentence() {
+        assert_eq!(one_of(&["a"]), "\"a\"");
+        assert_eq!(one_of(&["a", "b", "c"]), "\"a\", \"b\" or \"c\"");
+    }
+}

@@ -16,7 +16,7 @@ const SIGNALS: &[(&str, i32)] = &[
     ("PWR", 30),
 ];
 
-/// The first real-time signal that a program sees under glibc and musl's successor numbering.
+/// `SIGRTMIN` and `SIGRTMAX` as glibc, and with it systemd, counts them.
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 

@@ -58,8 +58,8 @@ pub struct Plan {
     pub node: Node,
 }
 
-/// What a worker runs, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a worker runs, and where. `Debug` leaves the values of the environment out: they may be secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// argv; never empty.
     pub argv: Vec<OsString>,
@@ -73,6 +73,19 @@ pub struct Command {
     pub group: Option<String>,
     /// Name of the variable that carries the slot number besides `GANGER_WORKER` (`NODE_APP_INSTANCE`).
     pub instance_var: String,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("argv", &self.argv)
+            .field("directory", &self.directory)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("user", &self.user)
+            .field("group", &self.group)
+            .field("instance_var", &self.instance_var)
+            .finish()
+    }
 }
 
 /// One address to listen on, in the words of `ListenStream=` and `ListenDatagram=` (systemd.socket(5)).
