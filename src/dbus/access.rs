@@ -41,6 +41,12 @@ impl Action {
     }
 }
 
+/// The permissions that polkit knows.
+#[must_use]
+pub const fn actions() -> [&'static str; 3] {
+    [Action::Reload.id(), Action::Manage.id(), Action::Signal.id()]
+}
+
 /// Whether `uid` may change everything without a question.
 pub(super) const fn is_master(uid: u32, own: u32) -> bool {
     uid == 0 || uid == own

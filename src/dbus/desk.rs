@@ -6,19 +6,19 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use zbus::export::futures_core::Stream;
-use zbus::message::{Flags, Header, Type};
+use zbus::message::{Header, Type};
 use zbus::{Connection, Message, MessageStream, ObjectPath};
 
-use super::access::{self, Action};
-use super::calls::{self, Fault, LIMITS_EXCEEDED, UNKNOWN_METHOD};
+use super::access;
+use super::asking::{admit, error, reply_later, submit, wants_reply};
+use super::calls::{self, Fault, UNKNOWN_METHOD};
 use super::members::{APP, Interface, Object, WORKER, worker_path};
 use super::properties::{self, Dict, Row};
-use super::words::{outcome_error, outcome_word};
-use super::{Ask, Caller, Hub, MAX_ASKS_PER_CONNECTION, Origin, Wish, herald, introspect};
-use crate::pool::{Outcome, Slot, Verdict, View};
+use super::{Caller, Hub, MAX_ASKS_PER_CONNECTION, Origin, herald, introspect};
+use crate::pool::{Slot, View};
 
 /// Callers of the bus whose name and permission are being found out at a time.
 const MAX_LOOKUPS: usize = 64;
@@ -308,89 +308,4 @@ fn peer(member: &str, header: &Header<'_>) -> Result<Message, Fault> {
         }
         _ => Err(fault(UNKNOWN_METHOD, format!("there is no method {member}"))),
     }
-}
-
-async fn admit(
-    connection: &Connection,
-    hub: &Hub,
-    door: Door,
-    questions: &Semaphore,
-    call: &Message,
-    action: Action,
-) -> Result<Caller, Fault> {
-    let caller = access::caller(connection, &call.header()).await?;
-    if caller.uid.is_some_and(|uid| access::is_master(uid, hub.identity.uid)) {
-        return Ok(caller);
-    }
-    match door {
-        Door::SystemBus => {
-            let _question = questions.try_acquire().map_err(|_| access::too_many())?;
-            access::polkit(connection, call, action, hub.identity.app.as_str()).await?;
-            Ok(caller)
-        }
-        Door::UserBus | Door::Private(_) => {
-            Err(access::denied(action, "only root and the app's own user may change anything"))
-        }
-    }
-}
-
-/// A wish that was handed on.
-struct Pending {
-    verdict: oneshot::Receiver<Verdict>,
-    _permit: OwnedSemaphorePermit,
-}
-
-fn submit(hub: &Hub, wish: Wish, caller: Caller) -> Result<Pending, Fault> {
-    let permit = Arc::clone(&hub.in_flight).try_acquire_owned().map_err(|_| access::too_many())?;
-    let (reply, verdict) = oneshot::channel();
-    match hub.asks.try_send(Ask { wish, reply, caller }) {
-        Ok(()) => Ok(Pending { verdict, _permit: permit }),
-        Err(tokio::sync::mpsc::error::TrySendError::Full(_)) => {
-            Err(fault(LIMITS_EXCEEDED, "ganger is busy with other requests, try again later"))
-        }
-        Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => Err(leaving()),
-    }
-}
-
-fn leaving() -> Fault {
-    fault("org.freedesktop.DBus.Error.NoReply", "ganger is leaving, the request got no verdict")
-}
-
-async fn reply_later(connection: Connection, call: Message, pending: Result<Pending, Fault>) {
-    let header = call.header();
-    let (reply, _pending) = match pending {
-        Ok(mut pending) => {
-            let reply = match (&mut pending.verdict).await {
-                Ok(verdict) => verdict_reply(&header, &verdict),
-                Err(_) => error(&header, &leaving()),
-            };
-            (reply, Some(pending))
-        }
-        Err(fault) => (error(&header, &fault), None),
-    };
-    if let Some(reply) = reply.filter(|_| wants_reply(&header)) {
-        let _ = connection.send(&reply).await;
-    }
-}
-
-/// A verdict as an answer: what was not done is an error, so that `busctl call` fails, too.
-fn verdict_reply(header: &Header<'_>, verdict: &Verdict) -> Option<Message> {
-    let Verdict { outcome, message, generation, failure } = verdict;
-    let failure = failure.as_ref().map(properties::failure_dict).unwrap_or_default();
-    let built = if *outcome == Outcome::Done {
-        let body = (outcome_word(*outcome), message.as_str(), generation.0, failure);
-        Message::method_return(header).build(&body)
-    } else {
-        let body = (message.as_str(), generation.0, failure);
-        Message::error(header, outcome_error(*outcome)).build(&body)
-    };
-    built.ok()
-}
-
-fn error(header: &Header<'_>, fault: &Fault) -> Option<Message> {
-    Message::error(header, fault.name).build(&fault.text.as_str()).ok()
-}
-
-fn wants_reply(header: &Header<'_>) -> bool {
-    !header.primary().flags().contains(Flags::NO_REPLY_EXPECTED)
 }

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use zbus::{Connection, Message};
 
 use super::desk::managed;
@@ -24,22 +24,33 @@ const GAP: Duration = Duration::from_millis(100);
 
 type ViewReceiver = watch::Receiver<Arc<View>>;
 
-/// Tells everything until the connection or the supervisor ends.
-pub(super) async fn tell(connection: Connection, hub: Hub) {
-    let mut notices = hub.notices.subscribe();
+/// Begins to listen now, and tells everything until the connection or the supervisor ends.
+pub(super) fn tell(connection: Connection, hub: Hub) -> impl Future<Output = ()> + Send {
+    let notices = hub.notices.subscribe();
     let mut view = hub.view.clone();
-    let mut told = Arc::clone(&view.borrow_and_update());
+    let told = Arc::clone(&view.borrow_and_update());
+    go_on(connection, hub, notices, view, told)
+}
+
+async fn go_on(
+    connection: Connection,
+    hub: Hub,
+    mut notices: broadcast::Receiver<Notice>,
+    view: ViewReceiver,
+    mut told: Arc<View>,
+) {
     let mut later = Box::pin(changed(view, Duration::ZERO));
     loop {
-        let done = match first(notices.recv(), later.as_mut()).await {
-            First::Left(Ok(notice)) => send_notice(&connection, &notice).await,
-            First::Left(Err(RecvError::Lagged(count))) => {
+        // Changed properties go first: they come at a bounded rate, and a flood of signals must not hide them.
+        let done = match first(later.as_mut(), notices.recv()).await {
+            First::Right(Ok(notice)) => send_notice(&connection, &notice).await,
+            First::Right(Err(RecvError::Lagged(count))) => {
                 hub.missed.fetch_add(count, Ordering::Relaxed);
                 let signal = Message::signal(APP_PATH, APP_NAME, "SignalsMissed");
                 send(&connection, signal.build(&count)).await
             }
-            First::Left(Err(RecvError::Closed)) | First::Right(None) => return,
-            First::Right(Some(mut view)) => {
+            First::Right(Err(RecvError::Closed)) | First::Left(None) => return,
+            First::Left(Some(mut view)) => {
                 let now = Arc::clone(&view.borrow_and_update());
                 let done = send_difference(&connection, &hub, &told, &now).await;
                 told = now;

@@ -7,6 +7,7 @@
 //! something is decided here ([`access`]); what a change does is decided by the pool.
 
 mod access;
+mod asking;
 mod bus;
 mod calls;
 pub mod client;
@@ -31,6 +32,7 @@ use tokio::task::JoinHandle;
 use crate::plan::AppName;
 use crate::pool::{Command, Slot, Verdict, View};
 
+pub use access::actions;
 pub use bus::Bus;
 pub use introspect::{interface_xml, interfaces};
 pub use notice::{Notice, WorkerLabel};

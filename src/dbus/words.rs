@@ -88,3 +88,33 @@ pub fn status_line(view: &View) -> String {
     };
     format!("{workers}{failed}{now}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dbus::diff::samples;
+
+    #[test]
+    fn the_status_says_how_many_are_ready_and_what_is_under_way() {
+        let mut view = samples::view();
+        assert_eq!(status_line(&view), "2/2 workers ready, generation 1, reloading to generation 2: 1/2");
+        if let Some(reload) = &mut view.reload {
+            reload.aborting = true;
+        }
+        assert_eq!(status_line(&view), "2/2 workers ready, generation 1, taking back generation 2");
+        view.reload = None;
+        view.slots[0].phase = SlotPhase::Failed;
+        assert_eq!(status_line(&view), "2/2 workers ready, generation 1, 1 failed");
+        view.phase = PoolPhase::Stopping;
+        assert_eq!(status_line(&view), "2/2 workers ready, generation 1, 1 failed, stopping");
+    }
+
+    #[test]
+    fn each_outcome_has_a_word_and_an_error_of_its_own() {
+        for (outcome, word, name) in OUTCOMES {
+            assert_eq!((outcome_of_word(word), outcome_of_error(name)), (Some(outcome), Some(outcome)));
+            assert_eq!((outcome_word(outcome), outcome_error(outcome)), (word, name));
+        }
+        assert_eq!(outcome_of_error("org.freedesktop.DBus.Error.Failed"), None);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ganger::dbus::{interface_xml, interfaces};
+use ganger::dbus::{actions, interface_xml, interfaces};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -36,4 +36,16 @@ fn the_man_page_names_every_member_and_argument() {
             assert!(told, "org.ganger1(5) does not name {name}");
         }
     }
+}
+
+#[test]
+fn every_permission_is_shipped_to_polkit_and_explained() {
+    let policy = here("packaging/root/usr/share/polkit-1/actions/org.ganger1.policy");
+    let policy = std::fs::read_to_string(policy).unwrap();
+    let page = std::fs::read_to_string(here("man/org.ganger1.5.scd")).unwrap();
+    for action in actions() {
+        assert!(policy.contains(&format!("<action id=\"{action}\">")), "polkit does not know {action}");
+        assert!(page.contains(&format!("*{action}*")), "org.ganger1(5) does not name {action}");
+    }
+    assert_eq!(policy.matches("<action id=").count(), actions().len());
 }
