@@ -39,6 +39,8 @@ pub struct Pool {
     pub(super) restarts: u64,
     pub(super) last_reload: Option<LastReload>,
     pub(super) random: Random,
+    /// When facts were last acted upon: what was due by then and was not done waits for a fact, not for time.
+    pub(super) settled_at: Monotonic,
 }
 
 /// The pool is ending.
@@ -83,6 +85,7 @@ impl Pool {
             restarts: 0,
             last_reload: None,
             random: Random(seed),
+            settled_at: now,
         };
         let generation = pool.new_generation(plan);
         pool.generation = generation;
@@ -151,7 +154,7 @@ impl Pool {
             .values()
             .filter(|place| place.successor.is_none())
             .filter_map(|place| place.replacement.as_ref())
-            .filter(|replacement| replacement.attempts > 0)
+            .filter(|replacement| replacement.not_before > self.settled_at)
             .map(|replacement| (replacement.not_before, "replacement"));
         workers.chain(places).chain(bakes).chain(replacements).min()
     }

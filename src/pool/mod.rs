@@ -32,4 +32,10 @@ pub use view::{LastReload, Phase, PoolPhase, ReloadView, SlotPhase, SlotView, Vi
 #[expect(clippy::wildcard_enum_match_arm, reason = "tests pick out the one effect they speak of")]
 pub(crate) mod fixture;
 #[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a game has a rule for what it knows and none for the rest"
+)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ const MAX_ROUNDS: usize = 16_384;
 impl Pool {
     /// Brings the pool as near to what is wanted as facts allow.
     pub(super) fn settle(&mut self, now: Monotonic, out: &mut Effects) {
+        self.settled_at = now;
         for _ in 0..MAX_ROUNDS {
             let changed = self.promote(now, out)
                 | self.advance_rollout(now, out)
