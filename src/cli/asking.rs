@@ -17,7 +17,8 @@ use super::print::{Style, harmless};
 use super::progress::{Line, Progress};
 use super::rows::style_of;
 use super::state::{Answer, FailedWorker, Happening};
-use super::supervisor::{Wish, now};
+use crate::dbus::Wish;
+use crate::os::clock::now;
 use crate::plan::AppName;
 use crate::time::format_span;
 
@@ -36,7 +37,12 @@ enum Ended {
 }
 
 /// Asks, waits, shows, and says how the command ends.
-pub(crate) fn ask(context: &Context, app: &AppName, wish: Wish, patience: Duration) -> Result<Exit, Failure> {
+pub(crate) fn ask(
+    context: &Context,
+    app: &AppName,
+    wish: &Wish,
+    patience: Duration,
+) -> Result<Exit, Failure> {
     let patience = context.timeout()?.unwrap_or(patience);
     let no_wait = context.typed.has(FlagId::NoWait);
     if no_wait && context.typed.has(FlagId::Wait) {
@@ -63,8 +69,8 @@ pub(crate) fn ask(context: &Context, app: &AppName, wish: Wish, patience: Durati
     }
 }
 
-async fn wait(context: &Context, app: &AppName, wish: Wish, patience: Duration) -> Result<Ended, Failure> {
-    let supervisor = context.supervisor(app).await?;
+async fn wait(context: &Context, app: &AppName, wish: &Wish, patience: Duration) -> Result<Ended, Failure> {
+    let mut supervisor = context.supervisor(app).await?;
     let mut lines = Lines::new(context);
     let mut detach = Detach::new();
     let ended = {

@@ -76,8 +76,14 @@ impl Context {
                     ),
                 )
             }
-            Trouble::Silent(span) => {
-                let message = format!("the supervisor of {app} did not answer within {}", format_span(span));
+            Trouble::Busy(reason) => {
+                let reason = super::print::harmless(&reason);
+                let message = format!("the supervisor of {app} has no room for this now: {reason}");
+                Failure::new(Exit::Failed, message).hint("try again in a moment")
+            }
+            Trouble::Silent => {
+                let span = format_span(ANSWER_DEADLINE);
+                let message = format!("the supervisor of {app} did not answer within {span}");
                 Failure::new(Exit::Unreachable, message)
                     .hint(format!("what it says: ganger{user} logs {app}"))
             }
@@ -88,8 +94,7 @@ impl Context {
             }
             Trouble::Strange(what) => {
                 let what = super::print::harmless(&what);
-                let message = format!("the supervisor of {app} answered something strange: {what}");
-                Failure::new(Exit::Failed, message).hint("it may be of another version: restart the service")
+                Failure::new(Exit::Failed, format!("the supervisor of {app} does not accept this: {what}"))
             }
         }
     }

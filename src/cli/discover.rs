@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
 use super::nearest::nearest;
+use crate::config::{Dirs, known_apps};
 use crate::daemon::runtime_dir::{PRIVATE_SOCKET, Surroundings};
 use crate::plan::AppName;
 
@@ -19,8 +20,8 @@ const MAX_NAMED: usize = 12;
 /// What is known of an app without asking it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Found {
-    /// Its configuration, in the first directory that has one.
-    pub(crate) config: Option<PathBuf>,
+    /// It has a configuration.
+    pub(crate) configured: bool,
     /// Its private socket.
     pub(crate) socket: Option<PathBuf>,
 }
@@ -28,8 +29,8 @@ pub(crate) struct Found {
 /// Where apps are looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Places {
-    /// Directories with `NAME.toml`, the most important one first.
-    configs: Vec<PathBuf>,
+    /// Directories with `NAME.toml`.
+    configs: Dirs,
     /// Where runtime directories are.
     surroundings: Surroundings,
 }
@@ -43,15 +44,9 @@ impl Places {
     /// Every app, by name.
     pub(crate) fn apps(&self) -> BTreeMap<AppName, Found> {
         let mut apps: BTreeMap<AppName, Found> = BTreeMap::new();
-        for directory in &self.configs {
-            for entry in names(directory) {
-                let Some(name) = entry.strip_suffix(".toml").and_then(|name| AppName::new(name).ok()) else {
-                    continue;
-                };
-                apps.entry(name).or_default().config.get_or_insert_with(|| directory.join(&entry));
-            }
+        for name in known_apps(&self.configs) {
+            apps.entry(name).or_default().configured = true;
         }
-        apps.retain(|_, found| !found.config.as_deref().is_some_and(is_masked));
         for base in self.surroundings.bases() {
             for name in names(&base).iter().filter_map(|entry| AppName::new(entry).ok()) {
                 let socket = base.join(name.as_str()).join(PRIVATE_SOCKET);
@@ -98,25 +93,20 @@ impl Places {
     }
 }
 
-/// Directories with configurations, as `ganger.toml(5)` has them.
-fn config_dirs(user_mode: bool) -> Vec<PathBuf> {
+/// The directories with configurations, as `ganger.toml(5)` has them.
+pub(crate) fn config_dirs(user_mode: bool) -> Dirs {
     if !user_mode {
-        return ["/etc/ganger", "/run/ganger", "/usr/lib/ganger"].iter().map(PathBuf::from).collect();
+        return Dirs::system();
     }
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = absolute("HOME").map(|home| home.join(".config"));
-    absolute("XDG_CONFIG_HOME").or(home).map(|config| config.join("ganger")).into_iter().collect()
+    let value = |name: &str| std::env::var_os(name);
+    let (config, home, runtime) = (value("XDG_CONFIG_HOME"), value("HOME"), value("XDG_RUNTIME_DIR"));
+    Dirs::user(config.as_deref(), home.as_deref(), runtime.as_deref())
 }
 
 /// The entries of a directory, in no order.
 fn names(directory: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
     entries.flatten().take(MAX_ENTRIES).filter_map(|entry| entry.file_name().into_string().ok()).collect()
-}
-
-/// A link to `/dev/null` masks an app, as it does a unit.
-fn is_masked(path: &Path) -> bool {
-    std::fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
 /// The socket is there, or is hidden from the caller: then it is the caller's right to be told so.
@@ -137,7 +127,7 @@ mod tests {
             user_mode: true,
             ..Surroundings::default()
         };
-        Places { configs: vec![root.join("etc"), root.join("lib")], surroundings }
+        Places { configs: Dirs::these(vec![root.join("etc"), root.join("lib")]), surroundings }
     }
 
     fn tree() -> tempfile::TempDir {
@@ -162,8 +152,7 @@ mod tests {
         let names: Vec<&str> = apps.keys().map(AppName::as_str).collect();
         assert_eq!(names, ["api", "web", "worker"]);
         let api = apps.get(&AppName::new("api").unwrap()).unwrap();
-        assert_eq!(api.config.as_deref(), Some(root.path().join("etc/api.toml").as_path()));
-        assert!(api.socket.is_none());
+        assert_eq!(*api, Found { configured: true, socket: None });
     }
 
     #[test]

@@ -139,6 +139,7 @@ pub(crate) enum VerbId {
     Restart,
     Scale,
     Signal,
+    Send,
     Reset,
     Check,
     Init,
@@ -385,6 +386,12 @@ pub(crate) const VERBS: &[Verb] = &[
         ..verb(VerbId::Signal, "signal", "Send a signal to workers")
     },
     Verb {
+        operands: &[APP_SLOT, Operand::one("JSON", Complete::Nothing)],
+        flags: &[&TIMEOUT, &JSON, &USER, &HOST],
+        about: &["Reaches process.on('message') of Node.js workers; others have nowhere to hear it."],
+        ..verb(VerbId::Send, "send", "Send a message to workers")
+    },
+    Verb {
         operands: &[APP_SLOT],
         flags: &[&TIMEOUT, &JSON, &USER, &HOST],
         about: &["Slots that wait or that gave up start at once."],
@@ -392,7 +399,7 @@ pub(crate) const VERBS: &[Verb] = &[
     },
     Verb {
         operands: &[Operand::one("APP|FILE", Complete::AppOrFile)],
-        flags: &[&PRINT, &PROFILE, &USER],
+        flags: &[&PRINT, &PROFILE, &JSON, &USER],
         about: &["Shows every error at once, with its place and a hint. Exit code 2 when there is one."],
         ..verb(VerbId::Check, "check", "Check a configuration")
     },

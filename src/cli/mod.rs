@@ -95,6 +95,7 @@ fn dispatch(verb: VerbId, context: &Context) -> Result<ExitCode, Failure> {
         VerbId::Restart => verbs::restart::run(context),
         VerbId::Scale => verbs::scale::run(context),
         VerbId::Signal => verbs::signal::run(context),
+        VerbId::Send => verbs::send::run(context),
         VerbId::Reset => verbs::reset::run(context),
         VerbId::Check => verbs::check::run(context),
         VerbId::Init => verbs::init::run(context),

@@ -112,6 +112,11 @@ impl Printer {
         self.look
     }
 
+    /// Text on standard error may be coloured.
+    pub(crate) fn error_color(&self) -> bool {
+        self.error_color
+    }
+
     /// Nobody reads standard output any more.
     pub(crate) fn closed(&self) -> bool {
         self.closed.get()

@@ -109,10 +109,6 @@ fn worker_cells(app: &AppState, worker: &WorkerState, now: Monotonic) -> Vec<Cel
 fn worker_note(worker: &WorkerState, now: Monotonic) -> String {
     let mut notes = Vec::new();
     notes.extend(worker.pid.map(|pid| format!("pid {pid}")));
-    notes.extend(worker.connections.map(|count| match count {
-        1 => "1 connection".to_owned(),
-        count => format!("{count} connections"),
-    }));
     notes.extend(worker.deadline.map(|deadline| format!("{} left", format_span(deadline.since(now)))));
     notes.extend(worker.status.as_ref().map(|status| format!("\"{}\"", harmless(status))));
     notes.join(", ")
@@ -189,6 +185,7 @@ pub(crate) mod samples {
         let days = Duration::from_secs(3 * 86_400 + 7200);
         AppState {
             app: "api".into(),
+            version: "0.1.0".into(),
             state: "serving".into(),
             ready: 4,
             wanted: 4,
@@ -203,6 +200,8 @@ pub(crate) mod samples {
             last_reload: Some(LastReloadState {
                 outcome: "done".into(),
                 message: "generation 17 serves".into(),
+                generation: 17,
+                failure: None,
                 took_usec: 6_200_000,
                 ended: ago(days),
             }),
@@ -224,7 +223,6 @@ pub(crate) mod samples {
         let mut old = app.workers.remove(1);
         old.state = "draining".into();
         old.deadline = Some(now() + Duration::from_secs(12));
-        old.connections = Some(2);
         app.workers.insert(1, worker(5, 1, 18, "ready", Duration::from_secs(2)));
         app.workers.insert(2, old);
         app
@@ -248,6 +246,8 @@ pub(crate) mod samples {
         app.last_reload = Some(LastReloadState {
             outcome: "failed".into(),
             message: "worker 0 was not ready within 30s".into(),
+            generation: 17,
+            failure: None,
             took_usec: 30_400_000,
             ended: ago(Duration::from_secs(95)),
         });

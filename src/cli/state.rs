@@ -26,6 +26,8 @@ fn maybe_instant<S: serde::Serializer>(value: &Option<Monotonic>, serializer: S)
 pub(crate) struct AppState {
     /// Its name.
     pub(crate) app: String,
+    /// The supervisor's version.
+    pub(crate) version: String,
     /// `starting`, `serving`, `degraded`, `down`, `reloading` or `stopping`.
     pub(crate) state: String,
     /// Slots with a ready worker.
@@ -97,8 +99,6 @@ pub(crate) struct WorkerState {
     pub(crate) memory: Option<u64>,
     /// CPU time used over its life, in thousandths of one CPU.
     pub(crate) cpu_permille: Option<u64>,
-    /// Connections it holds.
-    pub(crate) connections: Option<u32>,
 }
 
 /// A reload under way.
@@ -124,18 +124,21 @@ pub(crate) struct LastReloadState {
     pub(crate) outcome: String,
     /// In a sentence.
     pub(crate) message: String,
+    /// The generation that served after it.
+    pub(crate) generation: u64,
     /// How long it took.
     pub(crate) took_usec: u64,
     /// When it ended.
     #[serde(rename = "ended_usec", serialize_with = "instant")]
     pub(crate) ended: Monotonic,
+    /// The worker that was the reason.
+    pub(crate) failure: Option<FailedWorker>,
 }
 
 /// One thing that happened to an app.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Happening {
-    /// `worker-started`, `worker-ready`, `worker-draining`, `worker-exited`, `reload-started`,
-    /// `reload-finished`, `slot-waiting`, `slot-failed`.
+    /// A signal of `org.ganger1.App` in kebab case: `worker-ready`, `reload-finished` …
     pub(crate) event: String,
     /// Which worker.
     pub(crate) worker: Option<u64>,
@@ -151,8 +154,12 @@ pub(crate) struct Happening {
     pub(crate) expected: Option<bool>,
     /// `done`, `failed` …, of a reload that finished.
     pub(crate) outcome: Option<String>,
+    /// Why, in a word.
+    pub(crate) cause: Option<String>,
     /// Why, in words.
     pub(crate) reason: Option<String>,
+    /// How many events were missed (`signals-missed`).
+    pub(crate) missed: Option<u64>,
 }
 
 /// What came of a wish, in `--json`.
@@ -175,7 +182,9 @@ pub(crate) struct FailedWorker {
     pub(crate) slot: u32,
     /// Its process id, if it had one.
     pub(crate) pid: Option<u32>,
-    /// Why.
+    /// Why, in a word.
+    pub(crate) cause: String,
+    /// Why, in words.
     pub(crate) reason: String,
     /// When it was started.
     #[serde(rename = "started_usec", serialize_with = "instant")]

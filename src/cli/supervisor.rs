@@ -6,41 +6,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::state::{Answer, AppState, Happening};
-use crate::pool::ScaleTo;
-use crate::time::Monotonic;
-
-/// What a person wishes of a supervisor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// Read the configuration again and replace every worker.
-    Reload {
-        /// The service manager asks, through `ExecReload=`.
-        by_manager: bool,
-    },
-    /// Replace workers by new ones of the same configuration.
-    Restart {
-        /// Only this slot.
-        slot: Option<u32>,
-    },
-    /// Change the number of workers.
-    Scale {
-        /// To what.
-        to: ScaleTo,
-    },
-    /// Send a signal.
-    Signal {
-        /// Only this slot.
-        slot: Option<u32>,
-        /// Its number.
-        signal: i32,
-    },
-    /// Forget failures.
-    Reset {
-        /// Only this slot.
-        slot: Option<u32>,
-    },
-}
+use super::state::{
+    Answer, AppState, FailedWorker, Happening, LastReloadState, ReloadState, SlotState, WorkerState,
+};
+use crate::dbus::client::{self, Client, ClientError};
+use crate::dbus::{Wish, outcome_word};
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,41 +20,207 @@ pub(crate) enum Trouble {
     /// The caller may not speak to it, or may not do this.
     Denied(String),
     /// It did not answer in time.
-    Silent(Duration),
+    Silent,
     /// It went away while we waited.
     Gone,
-    /// It said something that was not understood.
+    /// It has no room for the wish now.
+    Busy(String),
+    /// It did not understand us, or we did not understand it.
     Strange(String),
+}
+
+impl From<ClientError> for Trouble {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::NoSocket(path) | ClientError::Unreachable(path, _) => Self::Absent(path),
+            ClientError::NotPermitted(reason) => Self::Denied(reason),
+            ClientError::Busy(reason) => Self::Busy(reason),
+            ClientError::Invalid(reason) => Self::Strange(reason),
+            ClientError::DeadlinePassed => Self::Silent,
+            ClientError::LostContact => Self::Gone,
+        }
+    }
 }
 
 /// A supervisor that answered.
 #[derive(Debug)]
-pub(crate) struct Supervisor {}
+pub(crate) struct Supervisor {
+    client: Client,
+    patience: Duration,
+}
 
 impl Supervisor {
-    /// Connects to a private socket.
-    pub(crate) async fn connect(socket: &Path, _deadline: Duration) -> Result<Self, Trouble> {
-        Err(Trouble::Absent(socket.to_owned()))
+    /// Connects to a private socket. The supervisor may take `patience` for this and for each later question.
+    pub(crate) async fn connect(socket: &Path, patience: Duration) -> Result<Self, Trouble> {
+        Ok(Self { client: Client::connect(socket, patience).await?, patience })
     }
 
     /// The app as it is now.
-    pub(crate) async fn state(&self) -> Result<AppState, Trouble> {
-        Err(Trouble::Gone)
+    pub(crate) async fn state(&mut self) -> Result<AppState, Trouble> {
+        Ok(app_state(self.client.view(self.patience).await?))
     }
 
     /// Asks for something, tells what happens meanwhile, and waits for what comes of it.
-    pub(crate) async fn ask(&self, _wish: Wish, _told: impl FnMut(&Happening)) -> Result<Answer, Trouble> {
-        Err(Trouble::Gone)
+    pub(crate) async fn ask(
+        &mut self,
+        wish: &Wish,
+        mut told: impl FnMut(&Happening),
+    ) -> Result<Answer, Trouble> {
+        self.client.watch(self.patience).await?;
+        let answer = self.client.call(wish, None, |happening| told(&happened(happening))).await?;
+        Ok(Answer {
+            outcome: outcome_word(answer.outcome).to_owned(),
+            message: answer.message,
+            generation: Some(answer.generation),
+            failure: answer.failure.map(failed_worker),
+        })
     }
 
     /// Tells what happens until the supervisor leaves, or `told` has seen enough (`false`).
-    pub(crate) async fn happenings(&self, _told: impl FnMut(&Happening) -> bool) -> Result<(), Trouble> {
+    pub(crate) async fn happenings(
+        &mut self,
+        mut told: impl FnMut(&Happening) -> bool,
+    ) -> Result<(), Trouble> {
+        self.client.watch(self.patience).await?;
+        while let Some(happening) = self.client.happening().await {
+            if !told(&happened(happening)) {
+                return Ok(());
+            }
+        }
         Err(Trouble::Gone)
     }
 }
 
-/// The present instant on the clock of the supervisor's instants.
-pub(crate) fn now() -> Monotonic {
-    let clock = nix::time::ClockId::CLOCK_MONOTONIC;
-    nix::time::clock_gettime(clock).map_or(Monotonic::ZERO, |now| Monotonic::from_origin(now.into()))
+fn app_state(app: client::Snapshot) -> AppState {
+    AppState {
+        app: app.app,
+        version: app.version,
+        state: app.state,
+        ready: app.ready,
+        wanted: app.wanted,
+        generation: app.generation,
+        restarts: app.restarts,
+        since: app.since,
+        pid: Some(app.main_pid).filter(|pid| *pid != 0),
+        listen: app.listeners.into_iter().map(|(_, address)| address).collect(),
+        slots: app.slots.into_iter().map(slot_state).collect(),
+        workers: app.workers.into_iter().map(worker_state).collect(),
+        reload: app.reloading.map(|reload| ReloadState {
+            generation: reload.generation,
+            done: reload.done,
+            total: reload.total,
+            aborting: reload.aborting,
+            started: reload.started,
+        }),
+        last_reload: app.last_reload.map(|last| LastReloadState {
+            outcome: last.outcome,
+            message: last.message,
+            generation: last.generation,
+            took_usec: micros(last.took),
+            ended: last.ended,
+            failure: last.failure.map(failed_worker),
+        }),
+    }
+}
+
+fn slot_state(slot: client::SlotState) -> SlotState {
+    SlotState {
+        slot: slot.slot,
+        state: slot.state,
+        restarts: slot.restarts,
+        until: slot.next_start,
+        last_failure: slot.last_failure.map(|(_, text)| text),
+    }
+}
+
+fn worker_state(worker: client::WorkerState) -> WorkerState {
+    WorkerState {
+        worker: worker.worker,
+        slot: worker.slot,
+        generation: worker.generation,
+        state: worker.state,
+        pid: worker.pid,
+        started: worker.started,
+        ready_at: worker.ready,
+        deadline: worker.deadline,
+        status: worker.status,
+        memory: worker.memory,
+        cpu_permille: None,
+    }
+}
+
+fn failed_worker(failure: client::Failure) -> FailedWorker {
+    FailedWorker {
+        slot: failure.slot,
+        pid: failure.pid,
+        cause: failure.cause,
+        reason: failure.text,
+        started: failure.started,
+        ended: failure.ended,
+    }
+}
+
+fn happened(happening: client::Happening) -> Happening {
+    let is_reload = happening.name == "ReloadFinished";
+    let (outcome, cause) = if is_reload { (happening.word, None) } else { (None, happening.word) };
+    Happening {
+        event: kebab(&happening.name),
+        slot: happening.slot,
+        generation: happening.generation,
+        pid: happening.pid,
+        worker: happening.worker,
+        took_usec: happening.took.map(micros),
+        expected: happening.expected,
+        outcome,
+        cause,
+        reason: happening.text,
+        missed: happening.missed,
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// `WorkerReady` as `worker-ready`.
+fn kebab(name: &str) -> String {
+    let mut word = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.push(c.to_ascii_lowercase());
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_becomes_an_event_in_kebab_case() {
+        let finished = client::Happening {
+            name: "ReloadFinished".into(),
+            word: Some("failed".into()),
+            ..client::Happening::default()
+        };
+        let event = happened(finished);
+        assert_eq!((event.event.as_str(), event.outcome.as_deref()), ("reload-finished", Some("failed")));
+        let exited = client::Happening {
+            name: "WorkerExited".into(),
+            word: Some("exit".into()),
+            ..client::Happening::default()
+        };
+        let event = happened(exited);
+        assert_eq!((event.event.as_str(), event.cause.as_deref()), ("worker-exited", Some("exit")));
+    }
+
+    #[test]
+    fn nobody_at_the_socket_is_told_from_no_right_to_it() {
+        let path = PathBuf::from("/run/ganger/api/private");
+        let refused = ClientError::Unreachable(path.clone(), "connection refused".into());
+        assert_eq!(Trouble::from(refused), Trouble::Absent(path));
+        assert_eq!(Trouble::from(ClientError::NotPermitted("x".into())), Trouble::Denied("x".into()));
+    }
 }

@@ -10,35 +10,19 @@ const GAP: usize = 2;
 /// So much of the last column is worth more than another column.
 const LAST_WIDTH: usize = 24;
 
-/// On which side a column's texts stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Align {
-    /// Text.
-    Left,
-    /// Numbers.
-    Right,
-}
-
 /// One column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Column {
     /// Its heading.
     pub(crate) title: &'static str,
-    /// On which side its texts stand.
-    pub(crate) align: Align,
     /// Columns with a low weight are left out first on a narrow terminal; 0: never.
     pub(crate) weight: u8,
 }
 
 impl Column {
-    /// A column of text that is always shown.
+    /// A column that is always shown.
     pub(crate) const fn text(title: &'static str) -> Self {
-        Self { title, align: Align::Left, weight: 0 }
-    }
-
-    /// A column of numbers that is always shown.
-    pub(crate) const fn number(title: &'static str) -> Self {
-        Self { title, align: Align::Right, weight: 0 }
+        Self { title, weight: 0 }
     }
 
     /// May be left out where there is no room; a lower weight goes first.
@@ -94,7 +78,7 @@ impl Table {
         let headings: Vec<Cell> =
             self.columns.iter().map(|column| Cell::styled(column.title, Style::Heading)).collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
-            self.write_row(&mut text, row, &widths, &shown, look);
+            write_row(&mut text, row, &widths, &shown, look);
         }
         text
     }
@@ -134,38 +118,34 @@ impl Table {
             }
         }
     }
+}
 
-    fn write_row(&self, out: &mut String, row: &[Cell], widths: &[usize], shown: &[bool], look: Look) {
-        let mut used = 0;
-        let mut owed = 0;
-        let empty = Cell::default();
-        for (index, (column, width)) in self.columns.iter().zip(widths).enumerate() {
-            if shown.get(index) != Some(&true) {
-                continue;
-            }
-            let cell = row.get(index).unwrap_or(&empty);
-            let room = look.width.map_or(usize::MAX, |limit| limit.saturating_sub(used));
-            if room == 0 {
-                break;
-            }
-            let text = cut(&cell.text, room.min(*width));
-            let length = text.chars().count();
-            let pad = room.min(*width).saturating_sub(length);
-            let (before, after) = match column.align {
-                Align::Left => (0, pad),
-                Align::Right => (pad, 0),
-            };
-            if length > 0 {
-                out.push_str(&" ".repeat(owed + before));
-                out.push_str(&cell.style.paint(&text, look.color));
-                owed = after + GAP;
-            } else {
-                owed += width + GAP;
-            }
-            used += width + GAP;
+fn write_row(out: &mut String, row: &[Cell], widths: &[usize], shown: &[bool], look: Look) {
+    let mut used = 0;
+    let mut owed = 0;
+    let empty = Cell::default();
+    for (index, width) in widths.iter().enumerate() {
+        if shown.get(index) != Some(&true) {
+            continue;
         }
-        out.push('\n');
+        let cell = row.get(index).unwrap_or(&empty);
+        let room = look.width.map_or(usize::MAX, |limit| limit.saturating_sub(used));
+        if room == 0 {
+            break;
+        }
+        let text = cut(&cell.text, room.min(*width));
+        let length = text.chars().count();
+        let pad = room.min(*width).saturating_sub(length);
+        if length > 0 {
+            out.push_str(&" ".repeat(owed));
+            out.push_str(&cell.style.paint(&text, look.color));
+            owed = pad + GAP;
+        } else {
+            owed += width + GAP;
+        }
+        used += width + GAP;
     }
+    out.push('\n');
 }
 
 /// `text` in at most `room` columns, its end marked where it was cut.
@@ -184,7 +164,7 @@ mod tests {
     fn sample() -> Table {
         let mut table = Table::new(vec![
             Column::text("APP"),
-            Column::number("READY"),
+            Column::text("READY"),
             Column::text("UPTIME").weight(1),
             Column::text("LISTEN").weight(2),
         ]);
@@ -197,7 +177,7 @@ mod tests {
     fn columns_are_aligned_and_lines_have_no_blanks_at_their_end() {
         let expected = "\
 APP          READY  UPTIME  LISTEN
-api            4/4  3d      [::]:3000
+api          4/4    3d      [::]:3000
 longer-name  10/12  1h
 ";
         assert_eq!(sample().render(Look::PLAIN), expected);

@@ -6,7 +6,6 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Look, Style, harmless};
 use crate::cli::rows::style_of;
 use crate::cli::state::Happening;
-use crate::cli::supervisor::Trouble;
 use crate::cli::target;
 use crate::time::format_span;
 
@@ -14,7 +13,7 @@ use crate::time::format_span;
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let app = target::app(context.typed.operand(0)?)?;
     block_on(async {
-        let supervisor = context.supervisor(&app).await?;
+        let mut supervisor = context.supervisor(&app).await?;
         let mut detach = Detach::new();
         let told = |happening: &Happening| {
             if context.json() {
@@ -32,8 +31,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
         });
         match ended.await {
             Ok(()) => Ok(Exit::Done),
-            Err(trouble @ (Trouble::Gone | Trouble::Absent(_) | Trouble::Denied(_) | Trouble::Silent(_)))
-            | Err(trouble @ Trouble::Strange(_)) => Err(context.trouble(&app, trouble)),
+            Err(trouble) => Err(context.trouble(&app, trouble)),
         }
     })
 }

@@ -26,12 +26,10 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     };
     let shown = file.to_string_lossy();
     let written = OpenOptions::new().write(true).create_new(true).open(file);
-    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::new(Exit::Failed, format!("{shown} exists already")),
-        ErrorKind::PermissionDenied => {
-            Failure::new(Exit::NotPermitted, format!("cannot write {shown}: {error}"))
-        }
-        _ => Failure::new(Exit::Failed, format!("cannot write {shown}: {error}")),
+    written.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
+        let message = format!("cannot write {shown}: {error}");
+        let denied = error.kind() == ErrorKind::PermissionDenied;
+        Failure::new(if denied { Exit::NotPermitted } else { Exit::Failed }, message)
     })?;
     context.out.line(&format!("wrote {shown}; next: ganger check {shown}"));
     Ok(Exit::Done)

@@ -12,7 +12,8 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::Look;
 use crate::cli::rows;
 use crate::cli::state::AppState;
-use crate::cli::supervisor::{Supervisor, Trouble, now};
+use crate::cli::supervisor::{Supervisor, Trouble};
+use crate::os::clock::now;
 use crate::plan::AppName;
 use crate::time::Monotonic;
 
@@ -31,8 +32,8 @@ pub(crate) enum Entry {
         app: String,
         /// `inactive`, `denied`, `silent` or `unreachable`.
         state: &'static str,
-        /// Its configuration.
-        config: Option<String>,
+        /// It has a configuration.
+        configured: bool,
     },
 }
 
@@ -64,11 +65,10 @@ async fn gather(apps: BTreeMap<AppName, Found>, deadline: Duration) -> Vec<Entry
 }
 
 async fn one(app: &AppName, found: Found, deadline: Duration) -> Entry {
-    let config = found.config.map(|path| path.to_string_lossy().into_owned());
-    let other = |state| Entry::Other { app: app.to_string(), state, config };
+    let other = |state| Entry::Other { app: app.to_string(), state, configured: found.configured };
     let Some(socket) = found.socket else { return other("inactive") };
     let asked = async {
-        let supervisor = Supervisor::connect(&socket, deadline).await?;
+        let mut supervisor = Supervisor::connect(&socket, deadline).await?;
         supervisor.state().await
     };
     match tokio::time::timeout(deadline, asked).await {
@@ -82,7 +82,17 @@ fn word(trouble: &Trouble) -> &'static str {
     match trouble {
         Trouble::Absent(_) | Trouble::Gone | Trouble::Strange(_) => "unreachable",
         Trouble::Denied(_) => "denied",
-        Trouble::Silent(_) => "silent",
+        Trouble::Silent | Trouble::Busy(_) => "silent",
+    }
+}
+
+/// What a person may want to know about an app that did not answer.
+fn note(state: &str) -> &'static str {
+    match state {
+        "inactive" => "not running",
+        "denied" => "you may not speak to it",
+        "silent" => "does not answer",
+        _ => "nobody serves its socket",
     }
 }
 
@@ -92,8 +102,8 @@ pub(crate) fn render(entries: &[Entry], now: Monotonic, look: Look) -> String {
     for entry in entries {
         match entry {
             Entry::Answered(state) => rows::app_row(&mut table, state, now),
-            Entry::Other { app, state, config } => {
-                rows::silent_row(&mut table, app, state, config.as_deref().unwrap_or_default());
+            Entry::Other { app, state, configured: _ } => {
+                rows::silent_row(&mut table, app, state, note(state))
             }
         }
     }
@@ -109,15 +119,11 @@ mod tests {
     fn entries() -> Vec<Entry> {
         let mut web = samples::degraded();
         web.app = "web-frontend".into();
-        let other = |app: &str, state, config: Option<&str>| Entry::Other {
-            app: app.into(),
-            state,
-            config: config.map(str::to_owned),
-        };
+        let other = |app: &str, state, configured| Entry::Other { app: app.into(), state, configured };
         vec![
             Entry::Answered(Box::new(samples::serving())),
-            other("mail", "inactive", Some("/etc/ganger/mail.toml")),
-            other("stuck", "silent", None),
+            other("mail", "inactive", true),
+            other("stuck", "silent", false),
             Entry::Answered(Box::new(web)),
         ]
     }
@@ -151,7 +157,7 @@ mod tests {
         // It listens and never answers.
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let found = Found { config: None, socket: Some(socket) };
+        let found = Found { configured: false, socket: Some(socket) };
         let apps = (0..3).map(|n| (AppName::new(&format!("a{n}")).unwrap(), found.clone())).collect();
         let entries = runtime.block_on(gather(apps, Duration::from_millis(100)));
         assert_eq!(entries.len(), 3);

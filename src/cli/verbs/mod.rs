@@ -11,6 +11,7 @@ pub(super) mod reset;
 pub(super) mod restart;
 pub(super) mod run;
 pub(super) mod scale;
+pub(super) mod send;
 pub(super) mod signal;
 pub(super) mod status;
 pub(super) mod units;

@@ -4,16 +4,16 @@ use crate::cli::asking::{ROLLOUT_DEADLINE, ask};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::harmless;
-use crate::cli::supervisor::Wish;
 use crate::cli::target;
+use crate::dbus::Wish;
 use crate::plan::MAX_WORKERS;
-use crate::pool::ScaleTo;
+use crate::pool::{Command, ScaleTo};
 
 /// Asks for it and waits for the verdict.
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let app = target::app(context.typed.operand(0)?)?;
     let to = scale_to(context.typed.operand(1)?)?;
-    ask(context, &app, Wish::Scale { to }, ROLLOUT_DEADLINE)
+    ask(context, &app, &Wish::Command(Command::Scale { to }), ROLLOUT_DEADLINE)
 }
 
 fn scale_to(text: &str) -> Result<ScaleTo, Failure> {

@@ -8,15 +8,15 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Look, harmless};
 use crate::cli::rows::{self, style_of};
 use crate::cli::state::AppState;
-use crate::cli::supervisor::now;
 use crate::cli::target;
+use crate::os::clock::now;
 use crate::time::{Monotonic, format_span};
 
 /// Shows one app.
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let app = target::app(context.typed.operand(0)?)?;
     let state = block_on(async {
-        let supervisor = context.supervisor(&app).await?;
+        let mut supervisor = context.supervisor(&app).await?;
         supervisor.state().await.map_err(|trouble| context.trouble(&app, trouble))
     })?;
     if context.json() {
