@@ -26,6 +26,7 @@ mod state;
 mod supervisor;
 mod table;
 mod target;
+mod usage;
 mod verbs;
 
 use std::ffi::OsString;

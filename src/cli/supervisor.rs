@@ -9,8 +9,10 @@ use std::time::Duration;
 use super::state::{
     Answer, AppState, FailedWorker, Happening, LastReloadState, ReloadState, SlotState, WorkerState,
 };
+use super::usage::{self, Depth};
 use crate::dbus::client::{self, Client, ClientError};
 use crate::dbus::{Wish, outcome_word};
+use crate::os::clock::now;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +57,11 @@ impl Supervisor {
         Ok(Self { client: Client::connect(socket, patience).await?, patience })
     }
 
-    /// The app as it is now.
-    pub(crate) async fn state(&mut self) -> Result<AppState, Trouble> {
-        Ok(app_state(self.client.view(self.patience).await?))
+    /// The app as it is now, with what its workers use.
+    pub(crate) async fn state(&mut self, depth: Depth) -> Result<AppState, Trouble> {
+        let mut app = app_state(self.client.view(self.patience).await?);
+        usage::add(&mut app, depth, now());
+        Ok(app)
     }
 
     /// Asks for something, tells what happens meanwhile, and waits for what comes of it.

@@ -13,6 +13,7 @@ use crate::cli::print::Look;
 use crate::cli::rows;
 use crate::cli::state::AppState;
 use crate::cli::supervisor::{Supervisor, Trouble};
+use crate::cli::usage::Depth;
 use crate::os::clock::now;
 use crate::plan::AppName;
 use crate::time::Monotonic;
@@ -69,7 +70,7 @@ async fn one(app: &AppName, found: Found, deadline: Duration) -> Entry {
     let Some(socket) = found.socket else { return other("inactive") };
     let asked = async {
         let mut supervisor = Supervisor::connect(&socket, deadline).await?;
-        supervisor.state().await
+        supervisor.state(Depth::Glance).await
     };
     match tokio::time::timeout(deadline, asked).await {
         Ok(Ok(state)) => Entry::Answered(Box::new(state)),

@@ -1,0 +1,217 @@
+//! Verbs that speak to a supervisor: what they show, what they ask for, and how they end.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use ganger::dbus::{Ask, Notice, Origin, Wish};
+use ganger::pool::{Command, Outcome, ScaleTo, Slot, Verdict};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::sync::broadcast;
+
+use crate::fake::{Ended, ended, ganger, replaced, run, verdict, while_served};
+
+fn served(script: crate::fake::Script, words: &'static [&'static str]) -> Ended {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    while_served(root.path(), script, move || run(&path, words))
+}
+
+fn never(_: &Ask, _: &broadcast::Sender<Notice>) -> Option<Verdict> {
+    None
+}
+
+fn done(_: &Ask, notices: &broadcast::Sender<Notice>) -> Option<Verdict> {
+    replaced(notices);
+    Some(verdict(Outcome::Done, "generation 2 serves"))
+}
+
+#[test]
+fn status_shows_the_app_and_its_workers() {
+    let shown = served(never, &["status", "--user", "api"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.out.contains("api   serving  1/1"), "{}", shown.out);
+    assert!(shown.out.contains("127.0.0.1:3000") && shown.out.contains("pid 4000001"), "{}", shown.out);
+}
+
+#[test]
+fn list_shows_what_runs_and_json_can_be_read_back() {
+    let shown = served(never, &["list", "--user", "--json"]);
+    let apps: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(apps[0]["app"], "api");
+    assert_eq!(apps[0]["workers"][0]["memory"], 157_286_400);
+}
+
+#[test]
+fn a_reload_shows_its_progress_and_ends_with_the_verdict() {
+    let shown = served(done, &["reload", "--wait", "--user", "api"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let lines: Vec<&str> = shown.out.lines().collect();
+    assert!(lines[0].starts_with("worker 0 started … ready 1.4s … old drained"), "{}", shown.out);
+    assert_eq!(lines[1], "reload api: done: generation 2 serves");
+}
+
+#[test]
+fn a_failed_reload_is_exit_code_1_and_names_the_worker() {
+    let script: crate::fake::Script = |_, _| Some(verdict(Outcome::Failed, "worker 0 exited with status 3"));
+    let shown = served(script, &["reload", "--user", "api"]);
+    assert_eq!(shown.code, Some(1), "{shown:?}");
+    let expected =
+        "ganger: reload api: failed: worker 0 exited with status 3\n  more of it: ganger --user logs api:0\n";
+    assert_eq!(shown.err, expected);
+}
+
+#[test]
+fn each_outcome_has_its_exit_code() {
+    let partly: crate::fake::Script = |_, _| Some(verdict(Outcome::Partly, "1 of 2"));
+    assert_eq!(served(partly, &["scale", "--user", "api", "+1"]).code, Some(7));
+    let missing: crate::fake::Script = |_, _| Some(verdict(Outcome::NotFound, "no slot 9"));
+    assert_eq!(served(missing, &["restart", "--user", "api:9"]).code, Some(3));
+}
+
+#[test]
+fn every_verb_asks_for_what_was_typed() {
+    let scale: crate::fake::Script = |ask, _| {
+        let wanted = Wish::Command(Command::Scale { to: ScaleTo::Down(2) });
+        Some(verdict(if ask.wish == wanted { Outcome::Done } else { Outcome::Refused }, ""))
+    };
+    assert_eq!(served(scale, &["scale", "--user", "api", "-2"]).code, Some(0));
+    let signal: crate::fake::Script = |ask, _| {
+        let wanted = Wish::Command(Command::Signal { slot: Some(Slot(3)), signal: 10 });
+        Some(verdict(if ask.wish == wanted { Outcome::Done } else { Outcome::Refused }, ""))
+    };
+    assert_eq!(served(signal, &["signal", "--user", "api:3", "USR1"]).code, Some(0));
+    let send: crate::fake::Script = |ask, _| {
+        let wanted = Wish::Send { slot: None, json: "{\"a\":1}".into() };
+        Some(verdict(if ask.wish == wanted { Outcome::Done } else { Outcome::Refused }, ""))
+    };
+    assert_eq!(served(send, &["send", "--user", "api", "{\"a\":1}"]).code, Some(0));
+}
+
+#[test]
+fn a_reload_by_the_service_manager_is_told_from_one_by_a_person() {
+    let script: crate::fake::Script = |ask, _| {
+        let by_manager = matches!(ask.wish, Wish::Reload { origin: Origin::ExecReload });
+        Some(verdict(if by_manager { Outcome::Done } else { Outcome::Refused }, ""))
+    };
+    assert_eq!(served(script, &["reload", "--user", "api"]).code, Some(1));
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    let by_manager = while_served(root.path(), script, move || {
+        ended(ganger(&path, &["reload", "--user", "api"]).env("MAINPID", "1").env("INVOCATION_ID", "00"))
+    });
+    assert_eq!(by_manager.code, Some(0), "{by_manager:?}");
+}
+
+#[test]
+fn a_deadline_that_passes_is_exit_code_6() {
+    let shown = served(never, &["reload", "--user", "--timeout", "100ms", "api"]);
+    assert_eq!(shown.code, Some(6), "{shown:?}");
+    assert_eq!(shown.out, "no verdict within 100ms: the reload of api goes on\n");
+}
+
+#[test]
+fn without_waiting_the_command_is_done_when_it_has_asked() {
+    let shown = served(never, &["reload", "--user", "--no-wait", "--json", "api"]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    let answer: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(answer["outcome"], "asked");
+}
+
+#[test]
+fn ctrl_c_detaches_and_the_reload_goes_on() {
+    let script: crate::fake::Script = |_, notices| {
+        replaced(notices);
+        None
+    };
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    let (code, rest) = while_served(root.path(), script, move || {
+        let mut child = ganger(&path, &["reload", "--user", "api"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        // The first line of progress: now it waits for the verdict.
+        out.read_line(&mut first).unwrap();
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+        let mut rest = String::new();
+        out.read_to_string(&mut rest).unwrap();
+        (child.wait().unwrap().code(), rest)
+    });
+    assert_eq!(code, Some(6));
+    assert_eq!(rest, "detached: the reload of api goes on\n");
+}
+
+#[test]
+fn events_are_lines_and_end_when_nobody_reads_them() {
+    // Asking for anything makes the played supervisor tell something.
+    let script: crate::fake::Script = |_, notices| {
+        replaced(notices);
+        Some(verdict(Outcome::Done, ""))
+    };
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    let line = while_served(root.path(), script, move || {
+        let mut child =
+            ganger(&path, &["events", "--user", "--json", "api"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            let _ = sender.send(line);
+        });
+        // Until the listener is there, what is told is lost: tell it again.
+        let line = loop {
+            run(&path, &["reset", "--user", "api"]);
+            if let Ok(line) = lines.try_recv() {
+                break line;
+            }
+        };
+        reader.join().unwrap();
+        // The pipe is closed now; the next event ends the program.
+        while child.try_wait().unwrap().is_none() {
+            run(&path, &["reset", "--user", "api"]);
+        }
+        line
+    });
+    let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(event["event"].as_str().unwrap().starts_with("worker-"), "{line}");
+}
+
+#[test]
+fn a_supervisor_that_is_not_there_is_told_from_an_unknown_app() {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("home/.config/ganger");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("api.toml"), "command = [\"true\"]\n").unwrap();
+    let known = run(root.path(), &["--user", "reload", "api"]);
+    assert_eq!(known.code, Some(5), "{known:?}");
+    assert!(known.err.contains("start it: ganger --user start api"), "{}", known.err);
+    let unknown = run(root.path(), &["--user", "reload", "apo"]);
+    assert_eq!(unknown.code, Some(3), "{unknown:?}");
+    assert!(unknown.err.contains("did you mean api?"), "{}", unknown.err);
+}
+
+#[test]
+fn a_supervisor_that_goes_away_ends_the_waiting() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    let script: crate::fake::Script = |_, notices| {
+        replaced(notices);
+        None
+    };
+    let child = while_served(root.path(), script, move || {
+        let mut child = ganger(&path, &["reload", "--user", "api"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = [0; 1];
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        child
+    });
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.starts_with("ganger: the supervisor of api went away"), "{err}");
+}

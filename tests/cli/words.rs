@@ -1,0 +1,115 @@
+//! What is typed wrong, what is checked, and what a shell is given.
+
+use std::process::{Command, Stdio};
+
+use crate::fake::{ganger, run};
+
+#[test]
+fn wrong_words_are_exit_code_2_and_go_to_standard_error() {
+    let root = tempfile::tempdir().unwrap();
+    for words in [&["frobnicate"][..], &["--frobnicate"], &["status"], &["scale", "api", "many"], &[]] {
+        let shown = run(root.path(), words);
+        assert_eq!((shown.code, shown.out.as_str()), (Some(2), ""), "{words:?}");
+        assert!(shown.err.starts_with("ganger: "), "{}", shown.err);
+    }
+}
+
+#[test]
+fn a_faulty_configuration_is_exit_code_2_with_every_fault() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("api.toml");
+    std::fs::write(&file, "command = [\"true\"]\nworkerz = 4\n[stop]\ntimeout = \"soon\"\n").unwrap();
+    let file = file.to_str().unwrap();
+    let shown = run(root.path(), &["check", file]);
+    assert_eq!((shown.code, shown.out.as_str()), (Some(2), ""), "{shown:?}");
+    assert!(shown.err.contains("api.toml:2:1") && shown.err.contains("api.toml:4:"), "{}", shown.err);
+    assert!(shown.err.ends_with("ganger: 2 errors\n"), "{}", shown.err);
+    let json: serde_json::Value =
+        serde_json::from_str(&run(root.path(), &["check", "--json", file]).out).unwrap();
+    assert_eq!(json["faults"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_good_configuration_is_printed_with_its_origins() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("api.toml");
+    std::fs::write(&file, "command = [\"true\"]\nworkers = 3\n").unwrap();
+    let file = file.to_str().unwrap();
+    let shown = run(root.path(), &["check", file]);
+    assert_eq!(shown.code, Some(0), "{shown:?}");
+    assert!(shown.out.starts_with("api: ok, 3 workers"), "{}", shown.out);
+    let printed = run(root.path(), &["check", "--print", file]).out;
+    let workers = printed.lines().find(|line| line.starts_with("workers ")).unwrap();
+    assert!(workers.contains(" 3 ") && workers.ends_with("api.toml:2"), "{workers}");
+}
+
+#[test]
+fn what_init_writes_passes_the_check_and_is_never_overwritten() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("api.toml");
+    let file = file.to_str().unwrap();
+    let words = ["init", file, "-w", "2", "--listen", "127.0.0.1:0", "--", "/bin/sleep", "a \"b\""];
+    assert_eq!(run(root.path(), &words).code, Some(0));
+    let checked = run(root.path(), &["check", file]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    let before = std::fs::read(file).unwrap();
+    assert_eq!(run(root.path(), &words).code, Some(1));
+    assert_eq!(std::fs::read(file).unwrap(), before);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let root = tempfile::tempdir().unwrap();
+    let mut child =
+        ganger(root.path(), &["--help"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
+
+#[test]
+fn the_scripts_are_accepted_by_their_shells() {
+    let root = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(root.path(), &["completions", shell]);
+        assert_eq!(script.code, Some(0));
+        let file = root.path().join(shell);
+        std::fs::write(&file, script.out).unwrap();
+        let installed =
+            Command::new(shell).arg("--version").output().is_ok_and(|output| output.status.success());
+        assert!(installed || shell != "bash", "bash is not here");
+        if installed {
+            let checked = Command::new(shell).arg("-n").arg(&file).output().unwrap();
+            assert!(checked.status.success(), "{checked:?}");
+        }
+    }
+}
+
+/// Types `line` into a bash that has read the script; what it would complete it to.
+fn completed_by_bash(line: &str) -> Vec<String> {
+    let root = tempfile::tempdir().unwrap();
+    let config = root.path().join("home/.config/ganger");
+    std::fs::create_dir_all(&config).unwrap();
+    for app in ["api", "web"] {
+        std::fs::write(config.join(format!("{app}.toml")), "").unwrap();
+    }
+    let program = env!("CARGO_BIN_EXE_ganger");
+    let script = format!(
+        "ganger() {{ {program} \"$@\"; }}; source <(ganger completions bash); COMP_LINE='{line}'; \
+         COMP_POINT=${{#COMP_LINE}}; _ganger; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let mut bash = ganger(root.path(), &[]);
+    let environment: Vec<_> =
+        bash.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    bash = Command::new("bash");
+    let output = bash.env_clear().envs(environment).args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_verbs_apps_and_values() {
+    assert_eq!(completed_by_bash("ganger relo"), ["reload"]);
+    assert_eq!(completed_by_bash("ganger --user status "), ["api", "web"]);
+    assert_eq!(completed_by_bash("ganger run --color=al"), ["always"]);
+}
