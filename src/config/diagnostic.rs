@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
-use super::excerpt::{Excerpt, clean};
+use super::excerpt::{Excerpt, Hide, clean};
 use super::source::Sources;
 
 /// So many faults are shown; a file that has more is not the file that was meant.
@@ -55,8 +55,8 @@ pub(super) struct Complaint {
     pub(super) message: String,
     pub(super) expected: Option<String>,
     pub(super) hint: Option<String>,
-    /// The line at `at` may hold a secret that no range marks (text that could not be parsed).
-    pub(super) secret: bool,
+    /// How much of the line at `at` may be shown.
+    pub(super) hide: Hide,
     /// Complaints about other parts of the same value.
     pub(super) also: Vec<Complaint>,
 }
@@ -65,7 +65,7 @@ impl Complaint {
     pub(super) fn error(at: At, message: impl Into<String>) -> Self {
         let message = message.into();
         let severity = Severity::Error;
-        Self { severity, at, message, expected: None, hint: None, secret: false, also: Vec::new() }
+        Self { severity, at, message, expected: None, hint: None, hide: Hide::Marked, also: Vec::new() }
     }
 
     pub(super) fn warning(at: At, message: impl Into<String>) -> Self {
@@ -86,8 +86,8 @@ impl Complaint {
         self
     }
 
-    pub(super) fn secret(self, secret: bool) -> Self {
-        Self { secret, ..self }
+    pub(super) fn hide(self, hide: Hide) -> Self {
+        Self { hide, ..self }
     }
 }
 
@@ -146,7 +146,7 @@ impl Diagnostic {
             At::Path(path, Some(line)) => (format!("{}:{line}", path.display()), None),
             At::Span { file, start, end } => match sources.get(*file) {
                 Some(source) => {
-                    let excerpt = Excerpt::new(source, *start, *end, complaint.secret);
+                    let excerpt = Excerpt::new(source, *start, *end, complaint.hide);
                     (format!("{}:{}:{}", source.path.display(), excerpt.line, excerpt.column), Some(excerpt))
                 }
                 None => (String::new(), None),

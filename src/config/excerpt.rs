@@ -25,7 +25,7 @@ pub(super) struct Excerpt {
 
 impl Excerpt {
     /// The line of `source` with byte `start`; the caret goes to `end` at most.
-    pub(super) fn new(source: &Source, start: usize, end: usize, secret: bool) -> Self {
+    pub(super) fn new(source: &Source, start: usize, end: usize, hide: Hide) -> Self {
         let text = source.text.as_str();
         let start = floor(text, start);
         let end = floor(text, end).max(start);
@@ -36,27 +36,51 @@ impl Excerpt {
         let line_end = line_start + line.len();
         let column = text.get(line_start..start).unwrap_or_default().chars().count();
         let marked = text.get(start..end.min(line_end)).unwrap_or_default();
-        let number = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
-        let first =
-            source.secrets.iter().filter(|s| s.start < line_end && s.end > line_start).map(|s| s.start).min();
-        let hidden = secret || first.is_some_and(|first| first < end.max(start + 1));
-        // What stands before the first secret of the line may be shown.
-        let line = first.and_then(|first| text.get(line_start..first)).unwrap_or(line);
-        let from = if column > MAX_WIDTH - LEAD { column - LEAD } else { 0 };
-        let ellipsis = if from > 0 { "…" } else { "" };
-        let visible: String = line.chars().skip(from).take(MAX_WIDTH).collect();
-        let cut = first.is_some() || line.chars().count() > from + MAX_WIDTH;
-        let more = if cut { "…" } else { "" };
-        let lead: String = line.chars().skip(from).take(column - from).collect();
-        let room = MAX_WIDTH.saturating_sub(column - from).max(1);
+        let here = source.secrets.iter().filter(|s| s.start < line_end && s.end > line_start);
+        let secret = here.map(|s| s.start).min();
+        let quote = line.find(['"', '\'']).map(|quote| line_start + quote + 1);
+        let (hidden, cut) = match hide {
+            Hide::Marked => (secret.is_some_and(|secret| secret < end.max(start + 1)), secret),
+            Hide::Quoted => (false, quote),
+            Hide::Line => (true, None),
+        };
+        let shown = cut.and_then(|cut| text.get(line_start..cut)).unwrap_or(line);
+        let (text, caret, width) = window(shown, cut.is_some(), column, marked);
         Self {
-            line: number,
+            line: 1 + before.bytes().filter(|byte| *byte == b'\n').count(),
             column: column + 1,
-            text: (!hidden).then(|| format!("{ellipsis}{}{more}", clean(&visible)).trim_end().to_owned()),
-            caret: columns(&lead) + usize::from(from > 0),
-            width: columns(&marked.chars().take(room).collect::<String>()),
+            text: (!hidden).then_some(text),
+            caret,
+            width,
         }
     }
+}
+
+/// How much of a line may be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hide {
+    /// Everything before the secrets that the source has marked.
+    Marked,
+    /// Nothing after the first quote: in text that could not be parsed, nobody knows what a string is.
+    Quoted,
+    /// Nothing.
+    Line,
+}
+
+/// The part of `line` around `column`; `cut` says that more follows. Returns it with the caret's place and
+/// width.
+fn window(line: &str, cut: bool, column: usize, marked: &str) -> (String, usize, usize) {
+    let length = line.chars().count();
+    let start = column.min(length);
+    let from = if start > MAX_WIDTH - LEAD { start - LEAD } else { 0 };
+    let ellipsis = if from > 0 { "…" } else { "" };
+    let more = if cut || length > from + MAX_WIDTH { "…" } else { "" };
+    let visible: String = line.chars().skip(from).take(MAX_WIDTH).collect();
+    let lead: String = line.chars().skip(from).take(start - from).collect();
+    let room = (length.min(from + MAX_WIDTH) - start).max(1);
+    let text = format!("{ellipsis}{}{more}", clean(&visible)).trim_end().to_owned();
+    let width = columns(&marked.chars().take(room).collect::<String>());
+    (text, columns(&lead) + usize::from(from > 0), width)
 }
 
 /// The nearest character boundary at or before `index`.
@@ -132,7 +156,7 @@ mod tests {
     #[test]
     fn a_long_line_is_clipped_around_the_caret() {
         let text = format!("a = \"{}\" # {}", "x".repeat(300), "y".repeat(300));
-        let excerpt = Excerpt::new(&source(&text), 280, 290, false);
+        let excerpt = Excerpt::new(&source(&text), 280, 290, Hide::Marked);
         let shown = excerpt.text.unwrap();
         assert!(shown.chars().count() <= MAX_WIDTH + 2, "{shown}");
         assert!(shown.starts_with('…') && shown.ends_with('…'));
@@ -141,15 +165,26 @@ mod tests {
 
     #[test]
     fn terminal_escapes_are_not_passed_on() {
-        let excerpt = Excerpt::new(&source("a = \"\x1b[31m\u{202e}\""), 0, 1, false);
+        let excerpt = Excerpt::new(&source("a = \"\x1b[31m\u{202e}\""), 0, 1, Hide::Marked);
         assert_eq!(excerpt.text.unwrap(), "a = \"\u{fffd}[31m\u{fffd}\"");
+    }
+
+    #[test]
+    fn a_line_ends_where_its_secret_begins() {
+        let line = "A = \"s3cret\"";
+        let marked = Source { secrets: std::iter::once(4..12).collect(), ..source(line) };
+        assert_eq!(Excerpt::new(&marked, 0, 1, Hide::Marked).text.unwrap(), "A = …");
+        assert_eq!(Excerpt::new(&marked, 4, 12, Hide::Marked).text, None);
+        let broken = Excerpt::new(&source(line), 12, 12, Hide::Quoted);
+        assert_eq!((broken.text.unwrap().as_str(), broken.caret, broken.column), ("A = \"…", 5, 13));
+        assert_eq!(Excerpt::new(&source(line), 0, 1, Hide::Line).text, None);
     }
 
     #[test]
     fn any_offset_is_a_place() {
         for text in ["", "é", "\r\n", "a\n\n", "日本"] {
             for start in 0..8 {
-                let excerpt = Excerpt::new(&source(text), start, start + 3, false);
+                let excerpt = Excerpt::new(&source(text), start, start + 3, Hide::Marked);
                 assert!(excerpt.line >= 1 && excerpt.column >= 1);
             }
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::plan::{Plan, Protocol, ReadyWhen};
 
 use super::diagnostic::{At, Diagnostics};
-use super::excerpt::{Excerpt, clean};
+use super::excerpt::{Excerpt, Hide, clean};
 use super::keys::{KEYS, Key};
 use super::settings::Layer;
 use super::source::Sources;
@@ -83,7 +83,7 @@ fn origin(at: &At, sources: &Sources) -> String {
         At::Flag(flag) => (*flag).to_owned(),
         At::Path(path, _) => clean(&path.display().to_string()),
         At::Span { file, start, end } => sources.get(*file).map_or_else(String::new, |source| {
-            let line = Excerpt::new(source, *start, *end, true).line;
+            let line = Excerpt::new(source, *start, *end, Hide::Line).line;
             format!("{}:{line}", clean(&source.path.display().to_string()))
         }),
     }

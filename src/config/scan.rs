@@ -158,17 +158,15 @@ impl Scan<'_> {
         }
         let complaint = Complaint::error(entry.name_at.clone(), format!("unknown key `{path}`"));
         let guess = if self.report.is_flooded() { None } else { guess(prefix, &entry.name) };
+        // Nothing is known about this value: it may be a variable whose [env] got lost.
+        // A table's place is its header, which holds no value.
+        if entry.name_at < entry.value.at {
+            self.hide(&entry.value.at);
+        }
         let complaint = match guess {
             Some(hint) => complaint.hint(hint),
-            // Nothing is known about this value: it may be a variable whose [env] got lost.
-            None => {
-                self.hide(&entry.value.at);
-                if prefix.is_empty() {
-                    complaint.hint("ganger.toml(5) lists every key")
-                } else {
-                    complaint.expected(keys::names_in(prefix).join(", "))
-                }
-            }
+            None if prefix.is_empty() => complaint.hint("ganger.toml(5) lists every key"),
+            None => complaint.expected(keys::names_in(prefix).join(", ")),
         };
         self.report.add(complaint);
     }

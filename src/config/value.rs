@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{At, Complaint, FileId};
-use super::excerpt::may_be_env;
+use super::excerpt::{Hide, may_be_env};
 use super::keys;
 
 /// So many syntax errors of one file are reported: the later ones are often echoes of the first.
@@ -141,8 +141,9 @@ fn syntax_error(file: FileId, text: &str, error: &toml::de::Error) -> Complaint 
         None => (error.message(), None),
     };
     let secret = may_be_env(text, range.start, keys::is_table);
+    let hide = if secret { Hide::Line } else { Hide::Quoted };
     let name = text.get(range.clone()).unwrap_or_default().trim();
-    let complaint = Complaint::error(span(file, &range), format!("not TOML: {message}")).secret(secret);
+    let complaint = Complaint::error(span(file, &range), format!("not TOML: {message}")).hide(hide);
     let complaint = match expected {
         Some(expected) => complaint.expected(expected),
         None => complaint,
