@@ -59,7 +59,7 @@ impl Scan<'_> {
             if !is_profile_name(&table.name) {
                 let message = format!("`{}` cannot name a profile", table.name);
                 let complaint = Complaint::error(table.name_at.clone(), message);
-                self.report.add(complaint.expected("1 to 64 letters, digits, - and _"));
+                self.report.add(complaint.expected("1 to 64 letters, digits, - and _, and not \"off\""));
             }
             if let What::Table(entries) = &table.value.what {
                 for entry in entries {
@@ -112,13 +112,13 @@ impl Scan<'_> {
 
     fn environment(&mut self, entry: &Entry, layer: &mut Layer) {
         let What::Table(variables) = &entry.value.what else {
-            self.hide(&entry.value.at);
+            self.hide_all(&entry.value);
             let message = format!("`env` is {}", entry.value.kind());
             let complaint = Complaint::error(entry.name_at.clone(), message).expected("a table of variables");
             return self.report.add(complaint.hint("a file with variables is named by `env-file`"));
         };
         for variable in variables {
-            self.hide(&variable.value.at);
+            self.hide_all(&variable.value);
             match environment::table_value(&variable.name, &variable.name_at, &variable.value) {
                 Ok(value) => {
                     self.misplaced(variable);
@@ -151,6 +151,15 @@ impl Scan<'_> {
         }
     }
 
+    /// Hides every value in `value`; a table's own place is only its header.
+    fn hide_all(&mut self, value: &Value) {
+        if let What::Table(entries) = &value.what {
+            entries.iter().for_each(|entry| self.hide_all(&entry.value));
+        } else {
+            self.hide(&value.at);
+        }
+    }
+
     fn unknown(&mut self, prefix: &str, path: &str, entry: &Entry) {
         if let Some((name, why)) = keys::RESERVED.iter().find(|(name, _)| *name == path) {
             let message = format!("`{name}` is reserved");
@@ -159,10 +168,7 @@ impl Scan<'_> {
         let complaint = Complaint::error(entry.name_at.clone(), format!("unknown key `{path}`"));
         let guess = if self.report.is_flooded() { None } else { guess(prefix, &entry.name) };
         // Nothing is known about this value: it may be a variable whose [env] got lost.
-        // A table's place is its header, which holds no value.
-        if entry.name_at < entry.value.at {
-            self.hide(&entry.value.at);
-        }
+        self.hide_all(&entry.value);
         let complaint = match guess {
             Some(hint) => complaint.hint(hint),
             None if prefix.is_empty() => complaint.hint("ganger.toml(5) lists every key"),

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::plan::AppName;
@@ -56,6 +57,11 @@ pub(super) struct Found {
     pub(super) drop_ins: Vec<PathBuf>,
 }
 
+/// The thing does not exist, nor perhaps the directory that would hold it.
+fn is_absence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
 /// A link to `/dev/null`.
 fn is_mask(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
@@ -64,8 +70,11 @@ fn is_mask(path: &Path) -> bool {
 /// Finds the files of the app `name`; `Err` holds the complaint that there are none.
 pub(super) fn app(name: &AppName, dirs: &Dirs, report: &mut Report) -> Result<Found, Box<Complaint>> {
     let candidates = dirs.0.iter().map(|dir| dir.join(format!("{name}.toml")));
-    // A dangling link counts: reading it says what is wrong.
-    let main = candidates.clone().find(|path| path.symlink_metadata().is_ok());
+    // A dangling link counts, and so does what may not be looked at: reading it says what is wrong.
+    let main = candidates.clone().find(|path| match path.symlink_metadata() {
+        Ok(_) => true,
+        Err(error) => !is_absence(error.kind()),
+    });
     let Some(main) = main else {
         let places: Vec<_> = candidates.map(|path| path.display().to_string()).collect();
         let message = format!("no app `{name}`: none of {} exists", places.join(", "));
@@ -118,7 +127,8 @@ fn drop_ins(dirs: &[PathBuf], report: &mut Report) -> Vec<PathBuf> {
 fn entries(dir: &Path, report: &mut Report) -> Vec<PathBuf> {
     match fs::read_dir(dir) {
         Ok(entries) => entries.take(MAX_ENTRIES).filter_map(Result::ok).map(|entry| entry.path()).collect(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        // What does not exist is empty; what exists and is no directory is a mistake.
+        Err(_) if dir.symlink_metadata().is_err_and(|error| is_absence(error.kind())) => Vec::new(),
         Err(error) => {
             let message = format!("cannot read the drop-ins: {}", reason(&error));
             report.add(Complaint::error(At::Path(dir.to_owned(), None), message));
