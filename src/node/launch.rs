@@ -1,8 +1,15 @@
-//! What a Node worker is started with: its environment beside the app's own.
+//! What a Node worker is started with: the command line that the configured one becomes, and what its
+//! environment gets besides. Pure: whoever calls reads package.json.
+//!
+//! Launchers that are Node programs themselves (npm, npx, pnpm, yarn, tsx …) take the channel for their own
+//! and the app never sees it. So they are not run: what they would run is.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::UniqueId;
+use super::scripts::{self, Package};
 
 /// The descriptor of the channel. It must be this one: Node marks low descriptors close-on-exec at its start,
 /// and a channel that leaks into what the app spawns never ends.
@@ -11,8 +18,133 @@ pub const CHANNEL_FD: i32 = 3;
 /// Variables that must not reach a Node worker: descriptor 3 is its channel, not a socket.
 pub const REMOVED: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NODE_CLUSTER_SCHED_POLICY"];
 
-/// The variables of a cluster worker. Node takes them out of `process.env` before the app runs. `port` is the
-/// only inherited TCP port, for `process.env.PORT`; the app's own environment goes before it.
+/// Where Node's inspector listens when nothing else is said; worker N gets this port plus its slot.
+const INSPECTOR_PORT: u16 = 9229;
+/// npm scripts that call npm scripts, so deep.
+const MAX_SCRIPTS: u32 = 8;
+
+/// What to start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Launch {
+    /// argv; the first one is looked up in `PATH` after `path_first`.
+    pub argv: Vec<OsString>,
+    /// To be put in front of `PATH`.
+    pub path_first: Option<PathBuf>,
+    /// Further variables (a script's own assignments, `npm_…`); the app's configured ones go before them.
+    pub env: Vec<(OsString, OsString)>,
+    /// To be appended to `NODE_OPTIONS`: the preload, where argv has no place for it.
+    pub node_options: Option<OsString>,
+    /// Worth telling once per generation.
+    pub notes: Vec<LaunchNote>,
+}
+
+/// What a launch depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// The drain preload, when it is wanted.
+    pub preload: Option<&'a Path>,
+    /// The worker's slot.
+    pub slot: u32,
+    /// The directory of the worker (and of package.json).
+    pub directory: &'a Path,
+    /// The text of package.json there, if there is one.
+    pub package: Option<&'a str>,
+    /// `NODE_OPTIONS` as the worker would have it.
+    pub node_options: Option<&'a OsStr>,
+}
+
+/// Worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaunchNote {
+    /// The script of that name is run without the launcher.
+    Script {
+        /// `start` and the like.
+        name: String,
+        /// Its text.
+        text: String,
+    },
+    /// The package manager would run this one first; with many workers that is no good.
+    PreScript(String),
+    /// Deno never accepts on a shared socket.
+    Deno,
+}
+
+/// Why a command cannot be a cluster worker. Each text names the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaunchError {
+    /// No script for Node: `-e`, `-p`, the prompt, standard input.
+    NoScript,
+    /// A tool that restarts or supervises the app itself.
+    Supervisor(String),
+    /// Node's own test runner, or another mode that serves nothing.
+    Mode(String),
+    /// Bun does not speak the protocol.
+    Bun,
+    /// An option of a launcher that ganger does not follow.
+    Option {
+        /// npm, tsx …
+        launcher: String,
+        /// The option.
+        option: String,
+    },
+    /// The launcher wants package.json and there is none, or it cannot be read.
+    Package {
+        /// npm, pnpm …
+        launcher: String,
+        /// The directory or the reason.
+        reason: String,
+    },
+    /// package.json has no script of that name.
+    NoSuchScript(String),
+    /// Scripts that call each other in a ring.
+    Ring(String),
+}
+
+impl fmt::Display for LaunchNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Script { name, text } => {
+                write!(f, "running the script \"{name}\" of package.json without its launcher: {text}")
+            }
+            Self::PreScript(name) => {
+                write!(f, "the script \"{name}\" is not run: run it once, before ganger starts")
+            }
+            Self::Deno => f.write_str("deno serves with node.balance = \"round-robin\" only"),
+        }
+    }
+}
+
+impl fmt::Display for LaunchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoScript => f.write_str(
+                "node without a script file can be no cluster worker (its listen() would wait for ever): put the code into a file",
+            ),
+            Self::Supervisor(name) => write!(
+                f,
+                "{name} restarts the app by itself and would take the channel: name the app's own command, ganger does the rest ([watch] for development)"
+            ),
+            Self::Mode(option) => write!(f, "node {option} serves nothing: name the app's own command"),
+            Self::Bun => f.write_str(
+                "bun does not speak Node's cluster protocol: use node, or protocol = \"listen-fds\" with a server that binds with SO_REUSEPORT",
+            ),
+            Self::Option { launcher, option } => write!(
+                f,
+                "{launcher} {option}: ganger does not run {launcher} and does not know this option: name the command that {launcher} would run"
+            ),
+            Self::Package { launcher, reason } => {
+                write!(f, "{launcher} needs package.json, and {reason}: set directory, or name the app's own command")
+            }
+            Self::NoSuchScript(name) => write!(f, "package.json has no script \"{name}\""),
+            Self::Ring(name) => write!(f, "the scripts of package.json call each other in a ring at \"{name}\""),
+        }
+    }
+}
+
+impl std::error::Error for LaunchError {}
+
+/// The variables of a cluster worker. Node takes the first three out of `process.env` before the app runs.
+/// `port` is the only inherited TCP port, for `process.env.PORT` of an app that has none configured.
 #[must_use]
 pub fn environment(worker: UniqueId, port: Option<u16>) -> Vec<(&'static str, OsString)> {
     let mut variables = vec![
@@ -22,4 +154,275 @@ pub fn environment(worker: UniqueId, port: Option<u16>) -> Vec<(&'static str, Os
     ];
     variables.extend(port.map(|port| ("PORT", port.to_string().into())));
     variables
+}
+
+/// Whether a command is one that `protocol = "node"` is for.
+#[must_use]
+pub fn is_node_command(argv: &[OsString]) -> bool {
+    argv.first().is_some_and(|program| {
+        let name = name_of(program);
+        is_node(&name) || matches!(name.as_str(), "tsx" | "ts-node" | "deno") || scripts::is_launcher(&name)
+    })
+}
+
+/// The command to start for a configured one.
+///
+/// # Errors
+/// When it can be no cluster worker; the error names the way out.
+pub fn launch(argv: &[OsString], setting: &Setting<'_>) -> Result<Launch, LaunchError> {
+    let mut launch = Launch { argv: argv.to_vec(), ..Launch::default() };
+    for _ in 0..MAX_SCRIPTS {
+        let program = launch.argv.first().map(|program| name_of(program)).unwrap_or_default();
+        let arguments: Vec<String> =
+            launch.argv.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+        match program.as_str() {
+            "bun" | "bunx" => return Err(LaunchError::Bun),
+            "deno" => {
+                launch.notes.push(LaunchNote::Deno);
+                return Ok(launch);
+            }
+            "nodemon" | "node-dev" | "ts-node-dev" | "tsnd" | "pm2" | "pm2-runtime" | "forever"
+            | "concurrently" => {
+                return Err(LaunchError::Supervisor(program));
+            }
+            "tsx" => launch.argv = with_loader("tsx", ["--import", "tsx"], &launch.argv, &arguments)?,
+            "ts-node" => {
+                launch.argv =
+                    with_loader("ts-node", ["--require", "ts-node/register"], &launch.argv, &arguments)?;
+            }
+            name if is_node(name) => match scripts::node_run(&arguments)? {
+                Some(wanted) => package(setting, "node --run")?.expand(&wanted, setting, &mut launch)?,
+                None => return node(launch, &arguments, setting),
+            },
+            name if scripts::is_launcher(name) => match scripts::wanted(name, &arguments)? {
+                scripts::Wanted::Script(script) => {
+                    package(setting, name)?.expand(&script, setting, &mut launch)?
+                }
+                scripts::Wanted::Program(argv) => {
+                    launch.argv = argv.into_iter().map(OsString::from).collect();
+                    launch.path_first = Some(setting.directory.join("node_modules/.bin"));
+                }
+            },
+            _ => return Ok(with_node_options(launch, setting)),
+        }
+    }
+    Err(LaunchError::Ring(
+        launch.argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
+    ))
+}
+
+fn package(setting: &Setting<'_>, launcher: &str) -> Result<Package, LaunchError> {
+    let error = |reason| LaunchError::Package { launcher: launcher.to_owned(), reason };
+    let text = setting.package.ok_or_else(|| error(format!("{} has none", setting.directory.display())))?;
+    Package::parse(text).map_err(|reason| error(format!("it cannot be read ({reason})")))
+}
+
+/// A plain `node` command: the preload and the inspector's port go before the app's own options.
+fn node(mut launch: Launch, arguments: &[String], setting: &Setting<'_>) -> Result<Launch, LaunchError> {
+    let options =
+        arguments.iter().take_while(|argument| argument.starts_with('-') && *argument != "--").count();
+    let (own, _) = arguments.split_at_checked(options).unwrap_or((arguments, &[]));
+    for option in own {
+        let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
+        match name {
+            "-e" | "--eval" | "-p" | "--print" | "-pe" | "-i" | "--interactive" | "-" => {
+                return Err(LaunchError::NoScript);
+            }
+            "--watch" | "--watch-path" => return Err(LaunchError::Supervisor(format!("node {name}"))),
+            "--test" | "--check" | "-c" | "--v8-options" | "--version" | "-v" | "--help" | "-h" => {
+                return Err(LaunchError::Mode(option.clone()));
+            }
+            _ => {}
+        }
+    }
+    if options == arguments.len() {
+        return Err(LaunchError::NoScript);
+    }
+    let given = std::mem::take(&mut launch.argv);
+    let mut given = given.into_iter();
+    launch.argv.extend(given.next());
+    if let Some(preload) = setting.preload {
+        launch.argv.extend([OsString::from("--require"), preload.into()]);
+    }
+    if setting.node_options.is_some_and(|options| options.to_string_lossy().contains("--inspect")) {
+        launch.argv.push(format!("--inspect-port={}", inspector(None, setting.slot)).into());
+    }
+    for (at, word) in given.enumerate() {
+        let word = if at < options { inspect(word, setting.slot) } else { word };
+        launch.argv.push(word);
+    }
+    Ok(launch)
+}
+
+/// Each worker gets a port of its own for its inspector; with one for all only the first would have it.
+fn inspect(option: OsString, slot: u32) -> OsString {
+    let Some(text) = option.to_str().filter(|text| text.starts_with("--inspect")) else {
+        return option;
+    };
+    let (name, address) = text.split_once('=').map_or((text, None), |(name, address)| (name, Some(address)));
+    if !matches!(name, "--inspect" | "--inspect-brk" | "--inspect-wait" | "--inspect-port") {
+        return option;
+    }
+    format!("{name}={}", inspector(address, slot)).into()
+}
+
+fn inspector(address: Option<&str>, slot: u32) -> String {
+    let address = address.unwrap_or_default();
+    let (host, port) = match address.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()),
+        None if address.contains('.') => (address, None),
+        None => ("127.0.0.1", address.parse().ok()),
+    };
+    let port: u16 = port.unwrap_or(INSPECTOR_PORT);
+    let slot = u16::try_from(slot).unwrap_or(u16::MAX);
+    // Port 0 is a free one for each already.
+    let port = if port == 0 { 0 } else { port.saturating_add(slot) };
+    format!("{host}:{port}")
+}
+
+fn with_loader(
+    name: &str,
+    loader: [&str; 2],
+    argv: &[OsString],
+    arguments: &[String],
+) -> Result<Vec<OsString>, LaunchError> {
+    match arguments.first().map(String::as_str) {
+        None => return Err(LaunchError::NoScript),
+        Some("watch") if name == "tsx" => return Err(LaunchError::Supervisor("tsx watch".to_owned())),
+        Some(option) if option.starts_with('-') => {
+            return Err(LaunchError::Option { launcher: name.to_owned(), option: option.to_owned() });
+        }
+        Some(_) => {}
+    }
+    let front = ["node", loader[0], loader[1]].map(OsString::from);
+    Ok(front.into_iter().chain(argv.iter().skip(1).cloned()).collect())
+}
+
+/// Some other program that starts Node in the end (a shell, `env`, a package's own command): the preload
+/// travels by the environment. It does nothing in processes that are no workers.
+fn with_node_options(mut launch: Launch, setting: &Setting<'_>) -> Launch {
+    let plain = |path: &&Path| path.to_str().is_some_and(|path| !path.contains([' ', '"', '\\']));
+    launch.node_options =
+        setting.preload.filter(plain).map(|preload| format!("--require {}", preload.display()).into());
+    launch
+}
+
+fn name_of(program: &OsStr) -> String {
+    Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
+}
+
+/// `node`, `nodejs`, `node22`, `node-22`.
+fn is_node(name: &str) -> bool {
+    let version = name.strip_prefix("nodejs").or_else(|| name.strip_prefix("node"));
+    version.is_some_and(|version| {
+        version.trim_start_matches('-').chars().all(|letter| letter.is_ascii_digit() || letter == '.')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKAGE: &str = r#"{
+        "name": "shop", "version": "1.2.3",
+        "scripts": {
+            "start": "NODE_ENV=production node --max-old-space-size=512 server.js",
+            "prestart": "npm run build", "build": "tsc",
+            "serve": "npm run start -- --port 1", "next": "next start -p 3000", "loop": "npm run loop",
+            "shell": "node a.js && node b.js", "ts": "cross-env A=1 tsx src/server.ts", "dev": "nodemon a.js"
+        }
+    }"#;
+
+    fn run(command: &str) -> Result<Launch, LaunchError> {
+        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        let setting = Setting {
+            preload: Some(Path::new("/p.cjs")),
+            slot: 2,
+            directory: Path::new("/srv/shop"),
+            package: Some(PACKAGE),
+            node_options: None,
+        };
+        launch(&argv, &setting)
+    }
+
+    fn line(launch: &Launch) -> String {
+        launch.argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_preload_goes_before_the_apps_own_options() {
+        for (given, becomes) in [
+            ("node server.js --port 1", "node --require /p.cjs server.js --port 1"),
+            ("/opt/node/bin/node --import tsx a.ts", "/opt/node/bin/node --require /p.cjs --import tsx a.ts"),
+            ("node22 a.js -e", "node22 --require /p.cjs a.js -e"),
+            ("tsx src/a.ts x", "node --require /p.cjs --import tsx src/a.ts x"),
+            ("ts-node a.ts", "node --require /p.cjs --require ts-node/register a.ts"),
+        ] {
+            assert_eq!(line(&run(given).unwrap()), becomes);
+        }
+    }
+
+    #[test]
+    fn each_worker_has_an_inspector_of_its_own() {
+        for (given, becomes) in [
+            ("node --inspect a.js", "--inspect=127.0.0.1:9231 a.js"),
+            ("node --inspect=0.0.0.0:9300 a.js", "--inspect=0.0.0.0:9302 a.js"),
+            ("node --inspect-brk=9400 a.js", "--inspect-brk=127.0.0.1:9402 a.js"),
+            ("node --inspect=[::1]:9500 a.js", "--inspect=[::1]:9502 a.js"),
+            ("node --inspect=0 a.js", "--inspect=127.0.0.1:0 a.js"),
+            ("node a.js --inspect", "a.js --inspect"),
+        ] {
+            assert_eq!(line(&run(given).unwrap()), format!("node --require /p.cjs {becomes}"));
+        }
+    }
+
+    #[test]
+    fn scripts_of_package_json_run_without_their_launcher() {
+        let bare = "node --require /p.cjs --max-old-space-size=512 server.js";
+        for given in
+            ["npm start", "npm run start", "pnpm start", "yarn start", "yarn run start", "node --run start"]
+        {
+            let launch = run(given).unwrap();
+            assert_eq!(line(&launch), bare, "{given}");
+            assert!(launch.env.contains(&("NODE_ENV".into(), "production".into())));
+            assert_eq!(launch.path_first, Some("/srv/shop/node_modules/.bin".into()));
+        }
+        assert_eq!(line(&run("npm run serve").unwrap()), format!("{bare} --port 1"));
+        assert_eq!(line(&run("npm run ts").unwrap()), "node --require /p.cjs --import tsx src/server.ts");
+        assert!(run("npm start").unwrap().notes.contains(&LaunchNote::PreScript("prestart".into())));
+    }
+
+    #[test]
+    fn a_script_that_needs_a_shell_gets_one_and_the_preload_by_the_environment() {
+        let launch = run("npm run shell").unwrap();
+        assert_eq!(launch.argv, ["sh", "-c", "node a.js && node b.js"]);
+        assert_eq!(launch.node_options, Some("--require /p.cjs".into()));
+        let launch = run("npx next start").unwrap();
+        assert_eq!(line(&launch), "next start");
+        assert_eq!(launch.path_first, Some("/srv/shop/node_modules/.bin".into()));
+    }
+
+    #[test]
+    fn what_cannot_work_says_what_can() {
+        assert_eq!(run("node -e 1"), Err(LaunchError::NoScript));
+        assert_eq!(run("node"), Err(LaunchError::NoScript));
+        assert_eq!(run("bun a.js"), Err(LaunchError::Bun));
+        assert_eq!(run("npm run dev"), Err(LaunchError::Supervisor("nodemon".into())));
+        assert_eq!(run("node --watch a.js"), Err(LaunchError::Supervisor("node --watch".into())));
+        assert_eq!(run("npm run nothing"), Err(LaunchError::NoSuchScript("nothing".into())));
+        assert!(matches!(run("npm run loop"), Err(LaunchError::Ring(_))));
+        assert!(matches!(run("npm --prefix x start"), Err(LaunchError::Option { .. })));
+        assert_eq!(run("deno run a.ts").unwrap().notes, [LaunchNote::Deno]);
+    }
+
+    #[test]
+    fn a_node_command_is_known_by_its_program() {
+        let is = |text: &str| is_node_command(&[OsString::from(text)]);
+        for program in ["node", "nodejs", "/usr/bin/node20", "npm", "pnpm", "yarn", "npx", "tsx"] {
+            assert!(is(program), "{program}");
+        }
+        for program in ["nodemanager", "python3", "sh", "bun"] {
+            assert!(!is(program), "{program}");
+        }
+    }
 }

@@ -15,7 +15,10 @@ mod launch;
 mod primary;
 mod report;
 mod rotation;
+mod scripts;
 mod sockets;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +27,9 @@ pub use bind::{BindAddress, BindRequest};
 pub use claims::{Fit, Inherited};
 pub use connection::{Connection, ConnectionError, Incoming, Received};
 pub use hub::{Hub, HubError, InheritedSocket, Turn};
-pub use launch::{CHANNEL_FD, REMOVED, environment};
+pub use launch::{
+    CHANNEL_FD, Launch, LaunchError, LaunchNote, REMOVED, Setting, environment, is_node_command, launch,
+};
 pub use primary::Primary;
 pub use report::{Action, Farewell, Handle, Note, Policy, Report, Trust};
 

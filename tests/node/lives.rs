@@ -24,14 +24,14 @@ fn doing(deed: &str, mut check: impl FnMut(Pool, ganger::node::UniqueId)) {
 fn message(pool: &mut Pool) -> String {
     pool.wait("a message", |fact| match fact {
         Fact::Report(Report::Message { json, .. }) => Some(json.clone()),
-        _ => None,
+        Fact::Report(_) | Fact::Said(..) | Fact::Exited(..) => None,
     })
 }
 
 fn reported(pool: &mut Pool, what: &str, wanted: impl Fn(&Report) -> bool) {
     pool.wait(what, |fact| match fact {
         Fact::Report(report) if wanted(report) => Some(()),
-        _ => None,
+        Fact::Report(_) | Fact::Said(..) | Fact::Exited(..) => None,
     });
 }
 

@@ -245,14 +245,14 @@ impl Pool {
     pub(crate) fn listening(&mut self, worker: UniqueId) {
         self.wait(&format!("worker {worker} listens"), |fact| match fact {
             Fact::Report(Report::Listening { worker: who, .. }) if *who == worker => Some(()),
-            _ => None,
+            Fact::Report(_) | Fact::Said(..) | Fact::Exited(..) => None,
         });
     }
 
     pub(crate) fn exited(&mut self, worker: UniqueId) -> Option<i32> {
         self.wait(&format!("worker {worker} exits"), |fact| match fact {
             Fact::Exited(who, code) if *who == worker => Some(*code),
-            _ => None,
+            Fact::Report(_) | Fact::Said(..) | Fact::Exited(..) => None,
         })
     }
 
@@ -263,7 +263,7 @@ impl Pool {
                 let rest = line.strip_prefix(word)?.trim();
                 Some(serde_json::from_str(rest).unwrap_or_else(|_| rest.into()))
             }
-            _ => None,
+            Fact::Report(_) | Fact::Said(..) | Fact::Exited(..) => None,
         })
     }
 
