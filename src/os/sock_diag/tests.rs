@@ -1,0 +1,70 @@
+//! Real connections, counted both ways.
+
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use super::*;
+use crate::os::sockets::{inode, listen, local_address};
+
+#[test]
+fn connections_are_counted_for_their_holder_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = local_address(&listener).unwrap().unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _clients: Vec<_> =
+        (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+    let served: Vec<_> = (0..2).map(|_| listener.accept().unwrap().0).collect();
+    let inodes = |count: usize| served.iter().take(count).map(|one| inode(one).unwrap()).collect();
+    let wildcard = Address::Inet(SocketAddr::new([0, 0, 0, 0].into(), port));
+    let dual = Address::Inet(format!("[::]:{port}").parse().unwrap());
+    for listeners in [vec![address.clone()], vec![wildcard], vec![dual], vec![address.clone(), address]] {
+        assert_eq!(connections(&listeners, &inodes(2)), 2);
+        assert_eq!(connections(&listeners, &inodes(1)), 1);
+        assert_eq!(connections(&listeners, &BTreeSet::new()), 0);
+    }
+    let other = Address::Inet(SocketAddr::new([127, 0, 0, 2].into(), port));
+    assert_eq!(connections(&[other], &inodes(2)), 0);
+}
+
+#[test]
+fn netlink_and_the_tables_agree() {
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let served = listener.accept().unwrap().0;
+    let expected = Row { local: local_address(&listener).unwrap().unwrap(), inode: inode(&served).unwrap() };
+    assert_eq!(tables::tcp(port), std::slice::from_ref(&expected));
+    assert_eq!(netlink::tcp(port).unwrap_or_else(|| vec![expected.clone()]), [expected]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let _client = UnixStream::connect(&path).unwrap();
+    let served = listener.accept().unwrap().0;
+    let expected = Row { local: Address::Unix(path), inode: inode(&served).unwrap() };
+    assert!(tables::unix().contains(&expected));
+    assert!(netlink::unix().is_none_or(|rows| rows.contains(&expected)));
+    assert_eq!(connections(std::slice::from_ref(&expected.local), &[expected.inode].into()), 1);
+}
+
+#[test]
+fn the_accept_queue_is_seen_and_a_backlog_that_a_worker_changed_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listen(&listener, 17).unwrap();
+    let _clients: Vec<_> =
+        (0..3).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+    assert_eq!(queue(&listener).unwrap(), Some(Queue { waiting: 3, backlog: 17 }));
+    listen(&listener, 5).unwrap();
+    assert_eq!(queue(&listener).unwrap().unwrap().backlog, 5);
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    listen(&listener, 9).unwrap();
+    let _client = UnixStream::connect(&path).unwrap();
+    if let Some(queue) = queue(&listener).unwrap() {
+        assert_eq!(queue, Queue { waiting: 1, backlog: 9 });
+    } else {
+        assert!(netlink::unix().is_none(), "netlink is here, but the queue is not known");
+    }
+}
