@@ -1,7 +1,7 @@
 //! Adoption as a service meets it: this test starts itself as a child with sockets from descriptor 3 on, and
 //! the child adopts them.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what fails here is a failed test")]
+#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -363,10 +363,11 @@ mod tests {
         assert_eq!(begun[0].kind(), Kind::Patience);
         let running = upward.observe(at(1000), &Standing { patience, ..serving() });
         assert_eq!(texts(&running), ["READY=1\nSTATUS=4/4 workers ready, generation 1"]);
-        let stopping = Standing { stopping: Some(4), patience, ..serving() };
+        // The end is nearer than the one that was announced while starting, but that was for the start.
+        let stopping = Standing { stopping: Some(4), patience: Some(Duration::from_secs(10)), ..serving() };
         assert_eq!(
             texts(&upward.observe(at(2000), &stopping)),
-            ["STOPPING=1\nSTATUS=stopping, 4 workers left", "EXTEND_TIMEOUT_USEC=35000000"]
+            ["STOPPING=1\nSTATUS=stopping, 4 workers left", "EXTEND_TIMEOUT_USEC=15000000"]
         );
     }
 

@@ -274,9 +274,9 @@ impl Connection {
         let fds: Vec<i32> = message.fd.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&fds)];
         let beside: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        let number = self.socket.as_raw_fd();
         loop {
-            match sendmsg::<()>(self.socket.as_raw_fd(), &text, beside, flags, None) {
+            match sendmsg::<()>(number, &text, beside, MsgFlags::MSG_NOSIGNAL, None) {
                 Err(Errno::EINTR) => {}
                 Ok(_) => return Ok(()),
                 Err(errno) => return Err(errno),
