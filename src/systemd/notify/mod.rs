@@ -3,7 +3,10 @@
 //! libsystemd's `daemon::notify` is not used: it blocks while the receiver's queue is full (PID 1 being
 //! stopped, or a `systemctl daemon-reexec` under way, would stop the supervisor as well), reads the
 //! environment and opens a socket for every message, and cannot say why it failed. Here the socket is opened
-//! and connected once, so that an event loop can wait until the receiver takes more.
+//! and connected once, so that an event loop can wait until the receiver takes more: while
+//! [`Notifier::pending`] is not 0 it waits for [`Notifier::socket`] to become writable and calls
+//! [`Notifier::flush`]; on [`Sent::Later`] it waits again (for an unconnected socket the kernel would call it
+//! writable all the time).
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
