@@ -196,3 +196,78 @@ pub fn channel() -> Result<(OwnedFd, OwnedFd)> {
     super::sockets::set_nonblocking(&ours, true)?;
     Ok((ours, theirs))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::{files, sockets};
+    use std::os::unix::net::UnixDatagram;
+    use std::process::Command;
+
+    fn notify_socket() -> (tempfile::TempDir, std::path::PathBuf, OwnedFd) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let socket = bind_notify(&path, 0o600).unwrap();
+        (directory, path, socket)
+    }
+
+    #[test]
+    fn the_kernel_vouches_for_the_sender_and_a_former_path_is_replaced() {
+        let (_directory, path, former) = notify_socket();
+        let socket = bind_notify(&path, 0o622).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o622);
+        let script = "import socket,sys; s=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM); \
+                      s.sendto(b'READY=1', sys.argv[1])";
+        let mut sender = Command::new("python3").args(["-c", script]).arg(&path).spawn().unwrap();
+        assert!(sender.wait().unwrap().success());
+        let mut buffer = [0u8; 100];
+        let message = receive(socket.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!(&buffer[..message.len], b"READY=1");
+        let from = message.sender.unwrap();
+        assert_eq!((from.pid, from.uid), (sender.id(), nix::unistd::getuid().as_raw()));
+        assert!(message.fds.is_empty() && !message.truncated && !message.control_truncated);
+        assert!(receive(socket.as_fd(), &mut buffer).unwrap().is_none());
+        assert!(receive(former.as_fd(), &mut buffer).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_datagram_that_is_too_long_is_cut_and_said_so() {
+        let (_directory, path, socket) = notify_socket();
+        UnixDatagram::unbound().unwrap().send_to(&[b'x'; 5000], &path).unwrap();
+        let mut buffer = [0u8; 100];
+        let message = receive(socket.as_fd(), &mut buffer).unwrap().unwrap();
+        assert!(message.truncated);
+        assert_eq!(message.len, 100);
+    }
+
+    #[test]
+    fn descriptors_come_along_close_on_exec_and_a_flood_of_them_is_cut() {
+        let (ours, theirs) = channel().unwrap();
+        let null = files::open_null().unwrap();
+        assert_eq!(send(theirs.as_fd(), b"handle\n", Some(null.as_fd())).unwrap(), Some(7));
+        let mut buffer = [0u8; 100];
+        let message = receive(ours.as_fd(), &mut buffer).unwrap().unwrap();
+        let [fd] = message.fds.as_slice() else { panic!("{message:?}") };
+        assert_eq!(sockets::inode(fd).unwrap(), sockets::inode(&null).unwrap());
+        assert_eq!(nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFD).unwrap(), libc::FD_CLOEXEC);
+
+        let flood = [null.as_raw_fd(); 200];
+        let rights = [socket::ControlMessage::ScmRights(&flood)];
+        let text = [io::IoSlice::new(b"x")];
+        socket::sendmsg::<()>(theirs.as_raw_fd(), &text, &rights, socket::MsgFlags::empty(), None).unwrap();
+        let message = receive(ours.as_fd(), &mut buffer).unwrap().unwrap();
+        assert!(message.control_truncated);
+        assert!(message.fds.len() < 100, "{}", message.fds.len());
+    }
+
+    #[test]
+    fn a_full_or_broken_channel_never_waits_and_never_signals() {
+        let (ours, theirs) = channel().unwrap();
+        let block = [0u8; 65_536];
+        while send(ours.as_fd(), &block, None).unwrap().is_some() {}
+        let mut buffer = [0u8; 10];
+        assert!(receive(ours.as_fd(), &mut buffer).unwrap().is_none());
+        drop(theirs);
+        assert_eq!(send(ours.as_fd(), b"x", None).unwrap_err().errno(), libc::EPIPE);
+    }
+}

@@ -25,6 +25,8 @@
 
 #![expect(unsafe_code, reason = "the one room that may: system calls without a safe wrapper")]
 
+#[cfg(test)]
+mod alone;
 pub mod cgroup;
 pub mod clock;
 mod error;

@@ -185,3 +185,81 @@ pub fn reap_orphans(is_tracked: impl Fn(u32) -> bool) -> Result<Reaped> {
 pub fn set_child_subreaper() -> Result<()> {
     nix::sys::prctl::set_child_subreaper(true).attempted(|| "become a child subreaper")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::alone::{As, passes_alone};
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::collections::BTreeSet;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    fn sleeper() -> Child {
+        Child::open(Command::new("sleep").arg("1000").stderr(Stdio::null()).spawn().unwrap().id()).unwrap()
+    }
+
+    fn wait(child: &Child) -> ExitStatus {
+        let mut polled = [PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut polled, PollTimeout::from(20_000u16)).unwrap(), 1);
+        child.try_wait().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_signal_ends_exactly_that_process_and_its_status_says_so() {
+        let child = sleeper();
+        assert_eq!(child.try_wait().unwrap(), None);
+        assert!(!child.has_ended());
+        assert_eq!(child.send_signal(9999).unwrap_err().errno(), libc::EINVAL);
+        assert!(child.send_signal(libc::SIGTERM).unwrap());
+        assert_eq!(wait(&child), ExitStatus::Signal(libc::SIGTERM));
+        assert!(!child.send_signal(libc::SIGTERM).unwrap(), "a reaped process is no error");
+        assert!(child.has_ended());
+        assert_eq!(child.try_wait().unwrap_err().errno(), libc::ECHILD);
+    }
+
+    #[test]
+    fn there_is_no_process_of_number_zero() {
+        for pid in [0, u32::MAX, 0x7fff_ffff] {
+            assert_eq!(Child::open(pid).unwrap_err().errno(), libc::ESRCH);
+        }
+    }
+
+    #[test]
+    fn orphans_are_reaped_and_tracked_children_are_left_alone() {
+        passes_alone(
+            "pidfd::tests::orphans_are_reaped_and_tracked_children_are_left_alone",
+            As::Ourselves,
+            || {
+                set_child_subreaper().unwrap();
+                assert_eq!(reap_orphans(|_| false).unwrap(), Reaped::default());
+                let tracked = sleeper();
+                // Leaves three orphans, which wait for the end of its input, says their pids, and is gone.
+                let script =
+                    "exec 3<&0; for n in 1 2 3; do sh -c 'read x; exit 5' <&3 >/dev/null & echo $!; done";
+                let mut parent = Command::new("sh");
+                parent.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+                let mut parent = parent.spawn().unwrap();
+                let input = parent.stdin.take();
+                let lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+                let mut expected: BTreeSet<u32> = lines.map(|line| line.unwrap().parse().unwrap()).collect();
+                assert!(parent.wait().unwrap().success());
+                drop(input);
+                tracked.send_signal(libc::SIGKILL).unwrap();
+                let mut status = None;
+                while !expected.is_empty() || status.is_none() {
+                    let reaped = reap_orphans(|pid| pid == tracked.pid()).unwrap();
+                    for (pid, status) in reaped.orphans {
+                        assert!(expected.remove(&pid), "{pid} was not one of them");
+                        assert_eq!(status, ExitStatus::Code(5));
+                    }
+                    if reaped.tracked.is_some() {
+                        assert_eq!(reaped.tracked, Some(tracked.pid()));
+                        status = tracked.try_wait().unwrap();
+                    }
+                }
+                assert_eq!(status, Some(ExitStatus::Signal(libc::SIGKILL)));
+            },
+        );
+    }
+}

@@ -34,3 +34,22 @@ pub fn raise_open_files() -> Result<Limit> {
         .attempted(|| format!("raise the limit of open files to {}", before.hard))?;
     Ok(before)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::alone::{As, passes_alone};
+
+    #[test]
+    fn the_limit_is_raised_to_the_hard_one_and_the_old_one_is_told() {
+        passes_alone(
+            "rlimit::tests::the_limit_is_raised_to_the_hard_one_and_the_old_one_is_told",
+            As::Nobody,
+            || {
+                setrlimit(Resource::RLIMIT_NOFILE, 100, 200).unwrap();
+                assert_eq!(raise_open_files().unwrap(), Limit { soft: 100, hard: 200 });
+                assert_eq!(open_files().unwrap(), Limit { soft: 200, hard: 200 });
+            },
+        );
+    }
+}

@@ -89,7 +89,8 @@ pub fn is_accepting(fd: impl AsFd) -> Result<bool> {
     socket::getsockopt(&fd, sockopt::AcceptConn).attempted(|| "ask whether a socket accepts")
 }
 
-/// listen(2), again: restores the backlog, and a socket that was shut down.
+/// listen(2), again: restores the backlog, and a socket that was shut down. A port that the kernel chose (port
+/// 0) is another one after a shutdown: compare [`local_address`] with what it was.
 ///
 /// # Errors
 /// When the socket cannot listen any more.

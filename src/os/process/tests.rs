@@ -6,13 +6,19 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, setrlimit};
 
 use super::*;
+use crate::os::alone::{As, alone, passes_alone};
+use crate::os::cgroup;
 use crate::os::files::open_null;
 use crate::os::pidfd::{Child, ExitStatus};
+use crate::os::rlimit::Limit;
+use crate::os::users::{self, Identity};
 
 fn wait_readable(fd: BorrowedFd<'_>) {
     let mut polled = [PollFd::new(fd, PollFlags::POLLIN)];
@@ -259,4 +265,116 @@ fn without_clone3_a_plain_fork_does_the_same() {
     let template = template(&["sh", "-c", "echo $LISTEN_PID"], &[PATH], None).unwrap();
     let (pid, text) = output_of(&template, Own { pid_variables: &["LISTEN_PID"], ..Own::default() });
     assert_eq!(text.trim(), pid.to_string());
+}
+
+#[test]
+fn a_supervisor_that_dies_before_go_leaves_nothing() {
+    const NAME: &str = "process::tests::a_supervisor_that_dies_before_go_leaves_nothing";
+    let output = alone(NAME, As::Ourselves, || {
+        let template = template(&["sleep", "1000"], &[PATH], None).unwrap();
+        let null = open_null().unwrap();
+        let stdout = std::io::stdout().as_fd().try_clone_to_owned().unwrap();
+        // Two: the second one holds a copy of the first one's end until it has closed it.
+        let _waiting = [(); 2].map(|()| template.spawn(&launch(&null, &stdout)).unwrap());
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
+    });
+    // `output` returns when nobody has our pipe any more: the children are gone as well.
+    let output = output.unwrap();
+    assert_eq!(output.status.signal(), Some(nix::libc::SIGKILL));
+}
+
+#[test]
+fn without_descriptors_or_processes_a_start_fails_as_a_shortage() {
+    const NAME: &str = "process::tests::without_descriptors_or_processes_a_start_fails_as_a_shortage";
+    passes_alone(NAME, As::Nobody, || {
+        let template = template(&["true"], &[PATH], None).unwrap();
+        let null = open_null().unwrap();
+        let before = fs::read_dir("/proc/self/fd").unwrap().count();
+        let fails = |errno| {
+            let error = template.spawn(&launch(&null, &null)).unwrap_err();
+            assert_eq!((error.stage(), error.errno(), error.is_shortage()), (Stage::Fork, errno, true));
+        };
+        setrlimit(Resource::RLIMIT_NPROC, 0, 100).unwrap();
+        fails(nix::libc::EAGAIN);
+        setrlimit(Resource::RLIMIT_NPROC, 100, 100).unwrap();
+        // Room for one end of the pair, then for the pair but not for the pidfd.
+        let lowest = std::os::fd::AsRawFd::as_raw_fd(&open_null().unwrap());
+        for room in [0, 1, 2] {
+            let limit = u64::try_from(lowest + room).unwrap();
+            setrlimit(Resource::RLIMIT_NOFILE, limit, 1000).unwrap();
+            fails(nix::libc::EMFILE);
+        }
+        setrlimit(Resource::RLIMIT_NOFILE, 1000, 1000).unwrap();
+        assert_eq!(fs::read_dir("/proc/self/fd").unwrap().count(), before, "a failed start leaked");
+        assert_eq!(output_of(&template, Own::default()).1, "", "and it recovers");
+    });
+}
+
+#[test]
+fn another_user_is_become_with_all_its_groups_or_refused_with_its_number() {
+    let daemon = users::resolve(Some("daemon"), None).unwrap().unwrap();
+    let identity = Identity { groups: vec![daemon.gid, 12_345], ..daemon };
+    let argv = ["sh", "-c", "id -u; id -g; id -G; ulimit -n"].map(OsString::from);
+    let env = BTreeMap::from([(PATH.0.into(), PATH.1.into())]);
+    let open_files = Some(Limit { soft: 321, hard: 654 });
+    let program = Program { argv: &argv, env: &env, directory: None, identity: Some(&identity), open_files };
+    let template = Template::new(&program).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        let expected = format!("{0}\n{1}\n{1} 12345\n321\n", identity.uid, identity.gid);
+        assert_eq!(output_of(&template, Own::default()).1, expected);
+    } else {
+        let error = failure_of(&template);
+        assert_eq!((error.stage(), error.errno()), (Stage::Groups, nix::libc::EPERM));
+        assert!(error.to_string().contains(&identity.uid.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_worker_is_born_in_its_control_group() {
+    let Some(own) = cgroup::own().unwrap() else { return };
+    let path = own.join(format!("ganger-test-born-{}", std::process::id()));
+    if fs::create_dir(&path).is_err() {
+        return;
+    }
+    let group = cgroup::Delegated::at(&path).worker(1).unwrap();
+    let null = open_null().unwrap();
+    let template = template(&["true"], &[PATH], None).unwrap();
+    let launch = Launch { cgroup: Some(group.as_fd()), ..launch(&null, &null) };
+    for way in ["clone3", "fork"] {
+        let _refused = (way == "fork").then(clone::pretend_clone3_is_refused);
+        let spawning = template.spawn(&launch).unwrap();
+        assert_eq!(group.pids(), [spawning.child().pid()], "{way}");
+        spawning.go().unwrap();
+        assert_eq!(outcome_of(&spawning, &template), Outcome::Running);
+        assert_eq!(exit_of(spawning.child()), ExitStatus::Code(0));
+    }
+    assert!(group.remove().unwrap());
+    assert_eq!(template.spawn(&launch).unwrap_err().stage(), Stage::Cgroup, "into a group that is gone");
+    fs::remove_dir(&path).unwrap();
+}
+
+/// How long 500 workers take to start; `cargo test --release --lib spawn_cost -- --nocapture` shows it. The
+/// claim is loose, so that a busy machine does not break it; the figure is for the record.
+#[test]
+fn spawn_cost_of_500_workers_stays_small() {
+    const WORKERS: usize = 500;
+    let template = template(&["/bin/true"], &[PATH], None).unwrap();
+    let null = open_null().unwrap();
+    let begin = crate::os::clock::now();
+    let mut running = Vec::new();
+    for _ in 0..WORKERS {
+        let spawning = template.spawn(&launch(&null, &null)).unwrap();
+        spawning.go().unwrap();
+        running.push(spawning);
+    }
+    let forked = crate::os::clock::now().since(begin);
+    for spawning in &running {
+        assert_eq!(outcome_of(spawning, &template), Outcome::Running);
+    }
+    let started = crate::os::clock::now().since(begin);
+    for spawning in &running {
+        assert_eq!(exit_of(spawning.child()), ExitStatus::Code(0));
+    }
+    println!("{WORKERS} workers: forked after {forked:?}, all running after {started:?}");
+    assert!(started < std::time::Duration::from_secs(20), "{started:?}");
 }
