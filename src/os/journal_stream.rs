@@ -7,10 +7,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr};
+use nix::sys::socket::{self, AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, sockopt};
 use nix::sys::stat::fstat;
 
 use super::error::{Attempted, Result, SysError};
+
+/// Bytes of output that may wait for journald, where the kernel grants so many.
+const SEND_BUFFER: usize = 8 << 20;
 
 /// Where journald listens for streams.
 pub const SOCKET: &str = "/run/systemd/journal/stdout";
@@ -47,6 +50,8 @@ pub fn open_at(path: &Path, identifier: &str, priority: u8) -> Result<JournalStr
     let address = UnixAddr::new(path).attempted(attempt)?;
     socket::connect(fd.as_raw_fd(), &address).attempted(attempt)?;
     socket::shutdown(fd.as_raw_fd(), Shutdown::Read).attempted(attempt)?;
+    // As much as the kernel grants: a worker should not wait for a journald that is restarting.
+    let _ = socket::setsockopt(&fd, sockopt::SndBuf, &SEND_BUFFER);
     let header = format!("{identifier}\n\n{priority}\n1\n0\n0\n0\n");
     let sent = socket::send(fd.as_raw_fd(), header.as_bytes(), MsgFlags::MSG_NOSIGNAL).attempted(attempt)?;
     // The buffer of a fresh socket has room for it; a part of a header would garble the stream.

@@ -69,17 +69,23 @@ fn unescape(field: &str) -> String {
 }
 
 /// Whether a group is ours to divide. Being able to write is not enough: root can write to groups that systemd
-/// manages.
+/// manages, and a user to all groups of the user manager.
 pub(super) fn is_delegated(path: &Path) -> bool {
     let writable = access(path, AccessFlags::W_OK).is_ok()
         && access(&path.join("cgroup.procs"), AccessFlags::W_OK).is_ok();
     if !writable {
         return false;
     }
-    let ours = fs::metadata(path).is_ok_and(|about| about.uid() == geteuid().as_raw());
+    let given = fs::metadata(path).is_ok_and(|about| about.uid() == geteuid().as_raw())
+        && !geteuid().is_root()
+        && !is_of_user_manager(path);
     let marked = ["user.delegate", "trusted.delegate"].iter().any(|name| attribute_is_set(path, name));
     // PID 1 of a container: there is no service manager here that could manage it.
-    marked || (ours && !geteuid().is_root()) || getpid().as_raw() == 1
+    marked || given || getpid().as_raw() == 1
+}
+
+fn is_of_user_manager(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str().as_bytes().starts_with(b"user@"))
 }
 
 /// systemd marks delegated groups with an extended attribute of the value `1`.
@@ -123,5 +129,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert!(!is_delegated(directory.path()));
         assert!(!is_delegated(Path::new("/no/such/group")));
+        assert!(is_of_user_manager(Path::new(
+            "/sys/fs/cgroup/user.slice/user@1000.service/app.slice/a.scope"
+        )));
+        assert!(!is_of_user_manager(Path::new("/sys/fs/cgroup/system.slice/app.service")));
     }
 }

@@ -123,8 +123,9 @@ impl Template {
     /// Forks a child that is ready to exec and waits for [`Spawning::go`]. Takes about as long as one fork.
     ///
     /// # Errors
-    /// A shortage (processes, descriptors, memory), a control group that does not take the child, or
-    /// descriptor numbers that contradict each other. What fails in the child is its [`Outcome`].
+    /// A shortage (processes, descriptors, memory), a control group that does not take the child (which is
+    /// killed, and left to [`crate::os::pidfd::reap_orphans`]), or descriptor numbers that contradict each
+    /// other. What fails in the child is its [`Outcome`].
     pub fn spawn(&self, launch: &Launch<'_>) -> Result<Spawning, SpawnError> {
         let mut moves = moves(launch)?;
         let shortage = |errno| SpawnError::new(Stage::Fork, errno, "");
