@@ -15,7 +15,7 @@ mod report;
 pub use report::{Class, Report};
 
 use connection::{Connection, Progress};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -251,7 +251,12 @@ impl Client {
             };
             for event in events.iter().take(count) {
                 let index = usize::try_from(event.data()).expect("an index");
+                // With the answer came the end: its edge is this one, there is no second.
+                let ending = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
                 self.heard(index);
+                if ending {
+                    self.heard(index);
+                }
             }
         }
     }
