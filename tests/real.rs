@@ -3,3 +3,5 @@
 
 #[path = "real/harness.rs"]
 mod harness_itself;
+#[path = "real/worker.rs"]
+mod worker;

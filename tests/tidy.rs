@@ -24,11 +24,14 @@ const ROOMS: [(&str, &[&str]); 12] = [
 
 /// Rooms that decide and never look: a test of theirs needs no process and no clock.
 const PURE: [&str; 4] = ["time", "plan", "proto", "pool"];
-const IMPURE: [&str; 17] = [
+const IMPURE: [&str; 20] = [
     "tokio",
     "std::env",
     "std::fs",
-    "std::net",
+    "TcpListener",
+    "TcpStream",
+    "UdpSocket",
+    "UnixStream",
     "std::os",
     "std::process",
     "std::thread",
