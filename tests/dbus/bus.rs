@@ -192,6 +192,60 @@ async fn changes_and_events_are_told_to_everyone() {
 }
 
 #[tokio::test]
+async fn many_changes_at_once_are_told_as_one() {
+    let fake = Fake::new();
+    let daemon = Daemon::start(open_directory(&fake));
+    let (_connection, mut stream) = listener(&daemon.address).await;
+    let _server = Server::bus(Bus::UserAt(daemon.address.clone()), fake.hub.clone());
+    owned(&mut stream, "").await;
+    for restarts in 100..200 {
+        fake.change(|view| view.restarts = restarts);
+        tokio::task::yield_now().await;
+    }
+    let (mut told, mut seen) = (0, 0);
+    while seen != 199 {
+        let changed = signal(&mut stream, "PropertiesChanged").await;
+        let body = changed.body();
+        let (_, values, _) =
+            body.deserialize::<(String, BTreeMap<String, zbus::OwnedVariant>, Vec<String>)>().unwrap();
+        seen = u64::try_from(&values["Restarts"]).unwrap();
+        told += 1;
+    }
+    assert!(told <= 2, "told {told} times");
+}
+
+#[tokio::test]
+async fn a_bus_that_hangs_holds_up_nothing_and_is_told_what_it_missed() {
+    let fake = Fake::new();
+    let daemon = Daemon::start(open_directory(&fake));
+    let (_connection, mut stream) = listener(&daemon.address).await;
+    let _bus = Server::bus(Bus::UserAt(daemon.address.clone()), fake.hub.clone());
+    let _private = fake.serve();
+    owned(&mut stream, "").await;
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    for _ in 0..20_000 {
+        fake.notices.send(Notice::PoolReady).unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fake.client().await.view(PATIENCE).await.unwrap().app, "my-app");
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    let missed = signal(&mut stream, "SignalsMissed").await;
+    assert!(missed.body().deserialize::<u64>().unwrap() > 1000);
+}
+
+#[tokio::test]
+async fn no_other_user_can_take_a_name_of_ours() {
+    let fake = Fake::new();
+    let daemon = Daemon::start(open_directory(&fake));
+    let take = "call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus RequestName su";
+    // Without root there is no other user to play: then a name that nobody may have has to do.
+    let name = if nix::unistd::geteuid().is_root() { "org.ganger1.other" } else { "org.ganger2" };
+    let refused = run(as_nobody(&daemon.address, &format!("{take} {name} 0"))).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("Access denied"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn the_name_is_taken_again_after_the_bus_was_restarted() {
     let fake = Fake::new();
     let daemon = Daemon::start(open_directory(&fake));
