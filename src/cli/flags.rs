@@ -129,6 +129,7 @@ pub(crate) enum VerbId {
     Run,
     List,
     Status,
+    Top,
     Logs,
     Events,
     Start,
@@ -156,6 +157,8 @@ pub(crate) struct Verb {
     pub(crate) id: VerbId,
     /// The word.
     pub(crate) name: &'static str,
+    /// Another word for it.
+    pub(crate) alias: Option<&'static str>,
     /// Not shown to people.
     pub(crate) hidden: bool,
     /// Its operands, in order.
@@ -289,7 +292,17 @@ const APPS: Operand = Operand::several("APP", Complete::App);
 const APP_SLOT: Operand = Operand::one("APP[:SLOT]", Complete::AppSlot);
 
 const fn verb(id: VerbId, name: &'static str, summary: &'static str) -> Verb {
-    Verb { id, name, hidden: false, operands: &[], trailing: None, flags: &[], summary, about: &[] }
+    Verb {
+        id,
+        name,
+        alias: None,
+        hidden: false,
+        operands: &[],
+        trailing: None,
+        flags: &[],
+        summary,
+        about: &[],
+    }
 }
 
 /// Every verb, in the order of the help text.
@@ -316,6 +329,14 @@ pub(crate) const VERBS: &[Verb] = &[
         operands: &[APP],
         flags: &[&JSON, &USER, &HOST],
         ..verb(VerbId::Status, "status", "Show an app, its workers, and how its last reload went")
+    },
+    Verb {
+        alias: Some("monit"),
+        flags: &[&USER, &HOST],
+        about: &[
+            "Keys select a worker, show its log, and reload, restart, scale or reset, each after a yes.",
+        ],
+        ..verb(VerbId::Top, "top", "Watch all apps live, and steer them")
     },
     Verb {
         operands: &[APP_SLOT],
@@ -429,7 +450,7 @@ pub(crate) const VERBS: &[Verb] = &[
 impl Verb {
     /// The verb with this name.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        VERBS.iter().find(|verb| verb.name == name)
+        VERBS.iter().find(|verb| verb.name == name || verb.alias == Some(name))
     }
 
     /// The verbs that people see.

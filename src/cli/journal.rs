@@ -37,6 +37,13 @@ pub(crate) fn matches(target: &AppSlot, user_mode: bool) -> Vec<String> {
     words
 }
 
+/// The last lines of these matches; nothing where the journal cannot be read.
+pub(crate) fn tail(matches: &[String], lines: usize) -> Vec<String> {
+    let mut command = Command::new("journalctl");
+    command.args(["--quiet", "--no-pager", "--output=cat"]).arg(format!("--lines={lines}")).args(matches);
+    read(command)
+}
+
 /// What the failed worker wrote last; nothing where the journal cannot be read.
 pub(crate) fn last_words(worker: &FailedWorker, now: Monotonic) -> Vec<String> {
     let Some(pid) = worker.pid else { return Vec::new() };
@@ -44,15 +51,17 @@ pub(crate) fn last_words(worker: &FailedWorker, now: Monotonic) -> Vec<String> {
     command
         .args(["--quiet", "--no-pager", "--output=cat", "--lines", LAST_LINES])
         .arg(format!("--since=-{}s", now.since(worker.started).saturating_add(SLACK).as_secs() + 1))
-        .arg(format!("_PID={pid}"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
+        .arg(format!("_PID={pid}"));
     let until = now.since(worker.ended).saturating_sub(SLACK).as_secs();
     if until > 0 {
         // Later processes of the same pid are somebody else.
         command.arg(format!("--until=-{until}s"));
     }
-    match command.output() {
+    read(command)
+}
+
+fn read(mut command: Command) -> Vec<String> {
+    match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
             String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
         }

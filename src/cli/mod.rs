@@ -22,10 +22,12 @@ mod print;
 mod progress;
 mod remote;
 mod rows;
+mod screen;
 mod state;
 mod supervisor;
 mod table;
 mod target;
+mod top;
 mod usage;
 mod verbs;
 
@@ -86,6 +88,7 @@ fn dispatch(verb: VerbId, context: &Context) -> Result<ExitCode, Failure> {
         VerbId::Run => return verbs::run::run(context),
         VerbId::List => verbs::list::run(context),
         VerbId::Status => verbs::status::run(context),
+        VerbId::Top => verbs::top::run(context),
         VerbId::Logs => verbs::logs::run(context),
         VerbId::Events => verbs::events::run(context),
         VerbId::Start => verbs::units::run(context, "start"),

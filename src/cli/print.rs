@@ -96,7 +96,7 @@ impl Printer {
         let terminal = io::stdout().is_terminal();
         let width = terminal.then(|| {
             width_from(std::env::var_os("COLUMNS").as_deref())
-                .or_else(crate::os::terminal::columns)
+                .or_else(|| crate::os::terminal::size().map(|(columns, _)| columns))
                 .unwrap_or(DEFAULT_WIDTH)
                 .max(MIN_WIDTH)
         });

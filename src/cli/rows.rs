@@ -67,9 +67,22 @@ pub(crate) fn silent_row(table: &mut Table, app: &str, state: &str, note: &str) 
     table.row(cells);
 }
 
+/// The slots that have no worker.
+fn empty_slots(app: &AppState) -> impl Iterator<Item = &SlotState> {
+    app.slots.iter().filter(|slot| !app.workers.iter().any(|worker| worker.slot == slot.slot))
+}
+
+/// The slot of each row that [`worker_rows`] adds.
+pub(crate) fn slots_of_rows(app: &AppState) -> Vec<u32> {
+    let workers = app.workers.iter().map(|worker| worker.slot);
+    let mut slots: Vec<u32> = workers.chain(empty_slots(app).map(|slot| slot.slot)).collect();
+    slots.sort_unstable();
+    slots
+}
+
 /// Adds a row for each worker, and for each slot that has none.
 pub(crate) fn worker_rows(table: &mut Table, app: &AppState, now: Monotonic) {
-    let empty = app.slots.iter().filter(|slot| !app.workers.iter().any(|worker| worker.slot == slot.slot));
+    let empty = empty_slots(app);
     let mut rows: Vec<(u32, Vec<Cell>)> = app
         .workers
         .iter()

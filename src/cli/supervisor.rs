@@ -3,6 +3,7 @@
 //! It turns the bus client's values into those of [`super::state`], and its errors into [`Trouble`]. What is
 //! shown of them is decided elsewhere.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +30,18 @@ pub(crate) enum Trouble {
     Busy(String),
     /// It did not understand us, or we did not understand it.
     Strange(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent(_) => f.write_str("does not run"),
+            Self::Denied(reason) => write!(f, "not permitted: {reason}"),
+            Self::Silent => f.write_str("does not answer"),
+            Self::Gone => f.write_str("the supervisor went away"),
+            Self::Busy(reason) | Self::Strange(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl From<ClientError> for Trouble {
@@ -149,6 +162,7 @@ fn worker_state(worker: client::WorkerState) -> WorkerState {
         deadline: worker.deadline,
         status: worker.status,
         memory: worker.memory,
+        cpu_usec: None,
         cpu_permille: None,
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn add(app: &mut AppState, depth: Depth, now: Monotonic) {
             continue;
         }
         let life = now.since(worker.started).as_millis();
+        worker.cpu_usec = u64::try_from(stat.cpu.as_micros()).ok();
         let used = stat.cpu.as_millis().saturating_mul(1000).checked_div(life);
         worker.cpu_permille = used.and_then(|used| u64::try_from(used).ok());
         if depth == Depth::Measure && worker.memory.is_none() {

@@ -5,4 +5,5 @@
 
 mod asking;
 mod fake;
+mod top;
 mod words;

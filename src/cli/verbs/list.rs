@@ -53,7 +53,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// Asks all apps at once.
-async fn gather(apps: BTreeMap<AppName, Found>, deadline: Duration) -> Vec<Entry> {
+pub(crate) async fn gather(apps: BTreeMap<AppName, Found>, deadline: Duration) -> Vec<Entry> {
     let mut tasks = JoinSet::new();
     for (app, found) in apps {
         tasks.spawn(async move { (app.clone(), one(&app, found, deadline).await) });

@@ -14,4 +14,5 @@ pub(super) mod scale;
 pub(super) mod send;
 pub(super) mod signal;
 pub(super) mod status;
+pub(super) mod top;
 pub(super) mod units;

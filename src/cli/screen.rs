@@ -1,0 +1,174 @@
+//! A terminal of which every cell is ours: raw input, the alternate screen, and the way back.
+//!
+//! The way back is taken on every way out: the guard's drop, a panic, and the signals that end a program, which
+//! arrive here as keys. Nothing is drawn here but lines that somebody else made.
+
+use std::io::{self, IsTerminal, Read, Write};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use tokio::sync::mpsc;
+
+/// Alternate screen, cursor hidden, no wrapping at the edge.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
+/// The opposite, in the opposite order.
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// Signals that are read, not suffered.
+const HEARD: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGWINCH];
+
+/// What a person did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Key {
+    /// A letter, digit or sign.
+    Char(char),
+    /// One up.
+    Up,
+    /// One down.
+    Down,
+    /// The Escape key alone.
+    Escape,
+    /// Enter.
+    Enter,
+    /// Ctrl-C, Ctrl-D, the end of the terminal, or a signal that ends programs.
+    Quit,
+    /// The terminal has another size.
+    Resized,
+}
+
+/// The terminal while it is ours.
+#[derive(Debug)]
+pub(crate) struct Screen {
+    before: Termios,
+    heard: SigSet,
+}
+
+impl Screen {
+    /// Takes the terminal over and begins to send keys to `keys`.
+    pub(crate) fn enter(keys: &mpsc::UnboundedSender<Key>) -> io::Result<Self> {
+        if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+            return Err(io::Error::other("standard input and output must be a terminal"));
+        }
+        let before = tcgetattr(io::stdin())?;
+        let heard = HEARD.iter().copied().collect::<SigSet>();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&heard), None)?;
+        let screen = Self { before, heard };
+        let mut raw = screen.before.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &raw)?;
+        draw(ENTER);
+        restore_on_panic(screen.before.clone().into());
+        listen(keys, heard)?;
+        Ok(screen)
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        draw(LEAVE);
+        let _ = tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &self.before);
+        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&self.heard), None);
+    }
+}
+
+/// A panic's text is to be read on the terminal as it was.
+fn restore_on_panic(before: nix::libc::termios) {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        draw(LEAVE);
+        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before.into());
+        tell(panic);
+    }));
+}
+
+/// Two threads, which end with the program: one reads the terminal, one waits for signals.
+fn listen(keys: &mpsc::UnboundedSender<Key>, heard: SigSet) -> io::Result<()> {
+    let sender = keys.clone();
+    std::thread::Builder::new().name("keys".into()).spawn(move || {
+        let mut bytes = [0; 64];
+        let mut input = io::stdin();
+        while let Ok(count @ 1..) = input.read(&mut bytes) {
+            if keys_in(bytes.get(..count).unwrap_or_default())
+                .into_iter()
+                .any(|key| sender.send(key).is_err())
+            {
+                return;
+            }
+        }
+        let _ = sender.send(Key::Quit);
+    })?;
+    let sender = keys.clone();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        while let Ok(signal) = heard.wait() {
+            let key = if signal == Signal::SIGWINCH { Key::Resized } else { Key::Quit };
+            if sender.send(key).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The keys of one read. A terminal sends an escape sequence in one piece.
+fn keys_in(bytes: &[u8]) -> Vec<Key> {
+    let mut keys = Vec::new();
+    let mut rest = bytes;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match (first, after) {
+            (0x1b, [b'[' | b'O', b'A', after @ ..]) => {
+                keys.push(Key::Up);
+                rest = after;
+            }
+            (0x1b, [b'[' | b'O', b'B', after @ ..]) => {
+                keys.push(Key::Down);
+                rest = after;
+            }
+            (0x1b, []) => keys.push(Key::Escape),
+            // A sequence that means nothing here ends with its final byte (ECMA-48).
+            (0x1b, [b'[' | b'O', sequence @ ..]) => {
+                let end = sequence.iter().position(|byte| (0x40..=0x7e).contains(byte));
+                rest = end.and_then(|end| sequence.get(end + 1..)).unwrap_or_default();
+            }
+            (0x1b, _) => {}
+            (b'\r' | b'\n', _) => keys.push(Key::Enter),
+            (0x03 | 0x04, _) => keys.push(Key::Quit),
+            (byte, _) if byte.is_ascii_graphic() || *byte == b' ' => keys.push(Key::Char(char::from(*byte))),
+            (_, _) => {}
+        }
+    }
+    keys
+}
+
+/// Shows these lines from the top; what stood there before is gone.
+pub(crate) fn show(lines: &[String]) {
+    let mut text = String::from("\x1b[H");
+    for (index, line) in lines.iter().enumerate() {
+        if index > 0 {
+            text.push_str("\r\n");
+        }
+        text.push_str(line);
+        text.push_str("\x1b[K");
+    }
+    text.push_str("\x1b[J");
+    draw(&text);
+}
+
+fn draw(text: &str) {
+    let mut out = io::stdout().lock();
+    // A terminal that is gone is told by the end of its input.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_told_from_escape_sequences() {
+        assert_eq!(keys_in(b"r\x1b[A\x1bOBq"), [Key::Char('r'), Key::Up, Key::Down, Key::Char('q')]);
+        assert_eq!(keys_in(b"\x1b"), [Key::Escape]);
+        assert_eq!(keys_in(b"\x1b[1;5Cx"), [Key::Char('x')]);
+        assert_eq!(keys_in(b"\x03"), [Key::Quit]);
+        assert_eq!(keys_in(b"\x1b[200\xff"), []);
+    }
+}
