@@ -1,5 +1,5 @@
-//! The man pages tell what the program knows: every configuration key with its default, every verb, flag and
-//! exit code, and every variable that a worker may meet.
+//! ganger(1) and ganger-worker(7) tell what the program knows: every verb, flag, exit code and sign of readiness.
+//! The configuration's keys are compared in `docs_config.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use ganger::config::{KEYS, Standard};
+use ganger::config::KEYS;
 
 /// The source of a page, with scdoc's marks taken out.
 fn page(name: &str) -> String {
@@ -19,50 +19,6 @@ fn ganger(words: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_ganger")).args(words).output().unwrap();
     assert!(output.status.success(), "ganger {words:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// The paragraph of `key` in ganger.toml(5): its head line and what is indented below it.
-fn entry<'a>(page: &'a str, key: &str) -> Option<&'a str> {
-    let named = |line: &str| line.split(", ").any(|name| name == key);
-    let start = page.lines().find(|line| !line.starts_with('\t') && named(line))?;
-    let from = page.split_once(&format!("\n{start}\n"))?.1;
-    let end = from.find("\n\n").filter(|end| !from[*end..].starts_with("\n\n\t")).unwrap_or(from.len());
-    Some(&from[..end])
-}
-
-#[test]
-fn every_key_stands_in_the_manual_with_its_default() {
-    let page = page("ganger.toml.5");
-    for key in KEYS {
-        let Some(text) = entry(&page, key.path) else { panic!("ganger.toml(5) does not have {}", key.path) };
-        let default = match key.standard {
-            Standard::Text(word) => format!("\"{word}\""),
-            Standard::Number(number) => number.to_string(),
-            Standard::Flag(flag) => flag.to_string(),
-            Standard::Unset("required") => "Required".to_owned(),
-            Standard::Unset(_) => continue,
-        };
-        assert!(
-            text.contains(&default),
-            "ganger.toml(5), {}: the default {default} is not told: {text}",
-            key.path
-        );
-    }
-}
-
-#[test]
-fn every_key_in_the_manual_exists() {
-    let page = page("ganger.toml.5");
-    for line in page.lines().filter(|line| line.contains('.') && !line.starts_with(['\t', '#', '_', '['])) {
-        for name in line.split(", ") {
-            let (table, _) = name.split_once('.').unwrap_or((name, ""));
-            let is_key =
-                name.chars().all(|c| c.is_ascii_lowercase() || "-.".contains(c)) && !name.ends_with('.');
-            if is_key && KEYS.iter().any(|key| key.path.starts_with(&format!("{table}."))) {
-                assert!(KEYS.iter().any(|key| key.path == name), "ganger.toml(5) has {name}, ganger has not");
-            }
-        }
-    }
 }
 
 /// The first words of the lines of one section of `ganger --help`.

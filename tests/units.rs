@@ -50,7 +50,13 @@ fn every_configuration_that_is_shipped_passes_its_check() {
     for file in files {
         let output = Command::new(env!("CARGO_BIN_EXE_ganger")).arg("check").arg(&file).output().unwrap();
         assert!(output.status.success(), "{}", said(&output));
-        assert!(!said(&output).contains("warning"), "{}", said(&output));
+        // That something is not installed, or not built yet, is the one thing that may be said.
+        let warned = said(&output)
+            .lines()
+            .filter(|line| line.contains("warning"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>();
+        assert!(warned.iter().all(|line| line.contains("does not exist")), "{}", said(&output));
     }
 }
 
