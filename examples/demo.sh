@@ -350,6 +350,8 @@ command = ["$dir/hello"]
 workers = $workers
 [ready]
 when = "notify"
+[restart]
+min-uptime = "50ms" # the demo kills a young worker; that is no crash loop
 [reload]
 bake = "50ms"
 TOML
