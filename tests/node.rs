@@ -3,6 +3,9 @@
 //! `GANGER_NODE_VERSIONS="20.20.2 26.10.0"` limits the versions.
 
 #[cfg(test)]
+#[path = "node/claims.rs"]
+mod claims;
+#[cfg(test)]
 #[path = "node/client.rs"]
 mod client;
 #[cfg(test)]

@@ -28,6 +28,19 @@ pub(super) enum Phase {
     },
 }
 
+/// How far a worker came with listening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Heard {
+    /// Not a word came.
+    Nothing,
+    /// Node booted.
+    Online,
+    /// The app asked to listen.
+    Asked,
+    /// A server listened.
+    Listening,
+}
+
 /// A listening handle that the worker holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grant {
@@ -59,6 +72,7 @@ pub(super) struct Channel {
     pub(super) generation: u64,
     pub(super) policy: Policy,
     pub(super) phase: Phase,
+    pub(super) heard: Heard,
     pub(super) grants: BTreeMap<Key, Grant>,
     pub(super) passed: VecDeque<Passed>,
     /// Connections by the number of the message that carried them.
@@ -75,6 +89,7 @@ impl Channel {
             generation,
             policy,
             phase: Phase::Open,
+            heard: Heard::Nothing,
             grants: BTreeMap::new(),
             passed: VecDeque::new(),
             on_their_way: BTreeMap::new(),
@@ -94,6 +109,10 @@ impl Channel {
     pub(super) fn may_note(&mut self) -> bool {
         self.notes = self.notes.saturating_add(1);
         self.notes <= MAX_NOTES
+    }
+
+    pub(super) fn hears(&mut self, heard: Heard) {
+        self.heard = self.heard.max(heard);
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -15,7 +15,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::connection::{Connection, ConnectionError, Received};
 use super::sockets::{Acceptor, Socket, same_path};
 use super::{
-    Action, ConnectionId, Farewell, Handle, Inherited, ListenerId, Policy, Primary, Report, UniqueId,
+    Action, ConnectionId, Farewell, Handle, Heard, Inherited, ListenerId, Policy, Primary, Report, UniqueId,
 };
 use crate::plan::Address;
 use crate::proto::node::{AddressType, Frame, UserText};
@@ -208,6 +208,12 @@ impl Hub {
         }
         let actions = self.primary.send(worker, text);
         Ok(self.performed(now, actions))
+    }
+
+    /// How far the worker came with listening: what to tell when it does not become ready in time.
+    #[must_use]
+    pub fn heard(&self, worker: UniqueId) -> Option<Heard> {
+        self.primary.heard(worker)
     }
 
     /// The worker's process is gone: reads what it left, then closes its channel.

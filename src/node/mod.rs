@@ -24,6 +24,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use bind::{BindAddress, BindRequest};
+pub use channel::Heard;
 pub use claims::{Fit, Inherited};
 pub use connection::{Connection, ConnectionError, Incoming, Received};
 pub use hub::{Hub, HubError, InheritedSocket, Turn};

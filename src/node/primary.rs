@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::channel::{Answer, Channel, Grant, Passed, Phase};
+use super::channel::{Answer, Channel, Grant, Heard, Passed, Phase};
 use super::claims::{Asker, Claims, Inherited, Resolved, address_text};
 use super::rotation::Rotation;
 use super::{
@@ -57,7 +57,10 @@ impl Primary {
             return out;
         };
         match frame {
-            Frame::Online => out.push(Action::Report(Report::Online { worker })),
+            Frame::Online => {
+                channel.hears(Heard::Online);
+                out.push(Action::Report(Report::Online { worker }));
+            }
             // Node's own primary answers no query of a worker that leaves either.
             Frame::Query(query) if channel.is_open() => self.query(worker, query, &mut out),
             Frame::Query(_) | Frame::Unknown => {}
@@ -91,7 +94,9 @@ impl Primary {
     /// The socket of an [`Action::Bind`] was made, or could not be (errno).
     pub fn bound(&mut self, listener: ListenerId, outcome: Result<Address, i32>) -> Vec<Action> {
         let mut out = Vec::new();
-        let asking = self.unbound.remove(&listener).unwrap_or_default();
+        let mut asking = self.unbound.remove(&listener).unwrap_or_default();
+        // Who has been told to leave meanwhile gets no answer, as from Node's own primary.
+        asking.retain(|(worker, _)| self.channels.get(worker).is_some_and(Channel::is_open));
         match outcome {
             Ok(address) => {
                 self.claims.bound(listener, address);
@@ -168,12 +173,26 @@ impl Primary {
         out
     }
 
-    /// The worker's process is gone.
+    /// The worker's process is gone. Reports nothing of the channel's end; notes a worker that never listened.
     pub fn exited(&mut self, now: Monotonic, worker: UniqueId) -> Vec<Action> {
+        let told = |channel: &Channel| matches!(channel.phase, Phase::Leaving { .. });
+        let told = self.channels.get(&worker).is_some_and(told);
         let mut out = self.closed(now, worker);
         out.retain(|action| !matches!(action, Action::Report(_)));
+        if let Some(heard) = self.heard(worker)
+            && heard < Heard::Listening
+            && !told
+        {
+            self.note(worker, Note::NeverListened(heard), &mut out);
+        }
         self.channels.remove(&worker);
         out
+    }
+
+    /// How far the worker came with listening: what to tell when it does not become ready.
+    #[must_use]
+    pub fn heard(&self, worker: UniqueId) -> Option<Heard> {
+        self.channels.get(&worker).map(|channel| channel.heard)
     }
 
     /// No worker of `generation` or an older one will be started any more: what was bound only for them goes.
@@ -230,7 +249,8 @@ impl Primary {
     }
 
     fn query(&mut self, worker: UniqueId, query: Query, out: &mut Vec<Action>) {
-        let Some(channel) = self.channels.get(&worker) else { return };
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        channel.hears(Heard::Asked);
         if channel.grants.len() >= MAX_HANDLES {
             return self.refuse(worker, query, errno::EMFILE, out);
         }
@@ -304,7 +324,8 @@ impl Primary {
     }
 
     fn listening(&mut self, worker: UniqueId, listen: &Listen, out: &mut Vec<Action>) {
-        let Some(channel) = self.channels.get(&worker) else { return };
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
+        channel.hears(Heard::Listening);
         // The message does not name the handle. Each shared one may have a new backlog now.
         for grant in channel.grants.values().filter(|grant| grant.shared) {
             let stream = |socket: &super::claims::Listener| socket.kind == SocketKind::Stream;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::channel::Heard;
 use super::claims::Fit;
 use super::{BindRequest, ConnectionId, ListenerId, UniqueId};
 use crate::plan::{Balance, Unmatched};
@@ -169,6 +170,24 @@ pub enum Note {
     HandleDropped,
     /// A line was dropped.
     Malformed(FrameError),
+    /// The process ended and had never listened.
+    NeverListened(Heard),
+}
+
+/// What a worker that does not listen has said so far, and what that often means.
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => {
+                "not a word came on Node's channel; the command is not node, or something in between (sudo, node --run) closed descriptor 3: name the app's own command"
+            }
+            Self::Online => {
+                "Node started and never asked to listen; a launcher that is a Node program itself takes the channel for its own, and the app then finds its port in use: name the command that the launcher runs"
+            }
+            Self::Asked => "the app asked to listen and did not come to it: its own output tells why",
+            Self::Listening => "it listens",
+        })
+    }
 }
 
 impl fmt::Display for Note {
@@ -193,6 +212,7 @@ impl fmt::Display for Note {
             }
             Self::HandleDropped => f.write_str("the app sent a handle to ganger; it was closed"),
             Self::Malformed(error) => write!(f, "dropped {error}"),
+            Self::NeverListened(heard) => write!(f, "it ended before it listened: {heard}"),
         }
     }
 }

@@ -297,6 +297,15 @@ fn what_is_said_of_a_worker_that_is_not_there_does_nothing() {
 }
 
 #[test]
+fn a_worker_that_ends_before_it_listened_is_explained() {
+    let mut world = World::new(Vec::new(), SHARED, 1);
+    world.hear(1, r#"{"cmd":"NODE_CLUSTER","act":"online","seq":0}"#);
+    let note = Note::NeverListened(Heard::Online);
+    let noted = Action::Report(Report::Noted { worker: worker(1), note });
+    assert_eq!(world.primary.exited(world.now, worker(1)), [noted]);
+}
+
+#[test]
 fn a_flood_of_nonsense_is_noted_a_hundred_times_and_no_more() {
     let mut world = World::new(Vec::new(), SHARED, 1);
     let notes: usize =
