@@ -18,7 +18,7 @@ use super::source::{self, Sources, reason};
 use super::{environment, probe};
 
 /// Whether Node's cluster protocol is chosen by itself for node commands.
-const NODE_BY_ITSELF: bool = false;
+const NODE_BY_ITSELF: bool = true;
 
 /// The protocol of a command that names none.
 #[must_use]

@@ -1,11 +1,13 @@
 //! How a worker is born: its descriptors, its variables, its control group, and the go.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use tracing::warn;
 
+use crate::node::CHANNEL_FD;
 use crate::os::cgroup::Limits;
 use crate::os::poller::Interest;
 use crate::os::process::{Launch, Outcome, Program, SpawnError, Spawning, Template};
@@ -49,23 +51,41 @@ impl World {
     ///
     /// # Errors
     /// What about the plan cannot be had on this machine.
-    pub(super) fn prepare(&mut self, generation: GenerationId, plan: &Arc<Plan>) -> Result<(), SpawnFailure> {
-        if self.generations.contains_key(&generation) {
+    pub(super) fn prepare(
+        &mut self,
+        generation: GenerationId,
+        slot: Slot,
+        plan: &Arc<Plan>,
+    ) -> Result<(), SpawnFailure> {
+        let key = (plan.protocol == Protocol::Node).then_some(slot);
+        if self.generations.get(&generation).is_some_and(|born| born.templates.contains_key(&key)) {
             return Ok(());
         }
         let program = |reason: String| SpawnFailure::Program(reason);
         let identity = users::resolve(plan.command.user.as_deref(), plan.command.group.as_deref())
             .map_err(|error| program(error.to_string()))?;
-        let env = environment::shared(std::env::vars_os(), plan);
+        let mut env = environment::shared(std::env::vars_os(), plan);
+        let mut argv = &plan.command.argv;
+        let launch;
+        if plan.protocol == Protocol::Node {
+            self.prepare_node().map_err(program)?;
+            launch = self.node_launch(plan, slot).map_err(program)?;
+            launch.add_to(&mut env, &plan.command.env);
+            argv = &launch.argv;
+        }
         let template = Template::new(&Program {
-            argv: &plan.command.argv,
+            argv,
             env: &env,
             directory: plan.command.directory.as_deref(),
             identity: identity.as_ref(),
             open_files: self.open_files,
         })
         .map_err(|error| failure(&error))?;
-        self.generations.insert(generation, Born { plan: Arc::clone(plan), template });
+        let born = self
+            .generations
+            .entry(generation)
+            .or_insert_with(|| Born { plan: Arc::clone(plan), templates: BTreeMap::new() });
+        born.templates.insert(key, template);
         Ok(())
     }
 
@@ -87,12 +107,13 @@ impl World {
         }
         let ready_pipe = self.ready_pipe(&plan, &mut told)?;
         let group = self.make_group(worker, &plan);
+        let channel = self.channel(worker, generation, &plan, &mut told)?;
         let mut fds: Vec<(RawFd, BorrowedFd<'_>)> = Vec::new();
         let mut stdin = self.null.as_fd();
         match plan.protocol {
             Protocol::ListenFds => fds.extend(numbered(self.listeners.iter().map(|it| it.fd.as_fd()))),
             Protocol::Stdin => stdin = self.listeners.first().map_or(stdin, |first| first.fd.as_fd()),
-            Protocol::Node => {}
+            Protocol::Node => fds.extend(channel.iter().map(|channel| (CHANNEL_FD, channel.as_fd()))),
         }
         if let Some((_, theirs, number)) = &ready_pipe {
             fds.push((*number, theirs.as_fd()));
@@ -105,10 +126,10 @@ impl World {
             cgroup: group.as_ref().map(|group| group.handle.as_fd()),
             new_session: true,
         };
-        let Some(born) = self.generations.get(&generation) else {
+        let Some(template) = self.generations.get(&generation).and_then(|born| born.template(slot)) else {
             return Err(SpawnFailure::Program(format!("generation {generation} has no plan")));
         };
-        let spawning = born.template.spawn(&launch).map_err(|error| failure(&error))?;
+        let spawning = template.spawn(&launch).map_err(|error| failure(&error))?;
         self.adopt_newborn(now, worker, slot, generation, &plan, spawning, group, ready_pipe)
     }
 
@@ -142,7 +163,7 @@ impl World {
             .filter(|_| plan.protocol != Protocol::Node);
         self.by_pid.insert(pid, worker);
         let state = ProcessState::Starting(spawning, token);
-        let process = Process { slot, generation, pid, state, group, ready_fd, lookout, started: now };
+        let process = Process { slot, generation, pid, state, group, ready_fd, lookout };
         self.processes.insert(worker, process);
         Ok(())
     }
@@ -157,7 +178,10 @@ impl World {
         else {
             return;
         };
-        match spawning.outcome(&born.template) {
+        let Some(template) = born.template(process.slot) else {
+            return;
+        };
+        match spawning.outcome(template) {
             Outcome::Pending => {}
             Outcome::Running => {
                 self.subjects.forget(spawning, *token);
@@ -278,6 +302,23 @@ impl World {
         let (ours, theirs) = crate::os::pipes::to_us().map_err(resources)?;
         told.set("GANGER_READY_FD", number.to_string());
         Ok(Some((ours, theirs, number)))
+    }
+
+    /// The worker's end of its Node channel.
+    fn channel(
+        &mut self,
+        worker: WorkerId,
+        generation: GenerationId,
+        plan: &Plan,
+        told: &mut Told,
+    ) -> Result<Option<OwnedFd>, SpawnFailure> {
+        if plan.protocol != Protocol::Node {
+            return Ok(None);
+        }
+        let (channel, variables) =
+            self.open_channel(worker, generation.0, plan).map_err(SpawnFailure::Resources)?;
+        variables.iter().for_each(|(name, value)| told.set(name, value));
+        Ok(Some(channel))
     }
 
     /// A control group for the worker. Without one it still runs, only less well fenced.

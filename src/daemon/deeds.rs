@@ -8,6 +8,7 @@ use crate::os::kin;
 use crate::os::pidfd::Child;
 use crate::os::poller::Interest;
 use crate::os::procfs::{self, Census, Kin};
+use crate::plan::Protocol;
 use crate::pool::{Event, WorkerId};
 
 use super::subjects::Subject;
@@ -19,6 +20,9 @@ impl World {
         let Some(plan) = self.plan_of(worker) else {
             return;
         };
+        if plan.protocol == Protocol::Node && self.drain_node(worker, &plan) {
+            return;
+        }
         if let Some(signal) = plan.stop.signal {
             self.signal(worker, signal);
         }

@@ -60,12 +60,17 @@ impl World {
             Some(Err(_)) | None => Exit::Unknown,
         };
         self.by_pid.remove(&process.pid);
+        self.node_exited(worker);
+        let Some(process) = self.processes.get_mut(&worker) else {
+            return;
+        };
         // A child that never came to its program says so itself; its exit is only the consequence.
         if let ProcessState::Starting(spawning, token) = &process.state {
             let outcome = self
                 .generations
                 .get(&process.generation)
-                .map_or(Outcome::Running, |born| spawning.outcome(&born.template));
+                .and_then(|born| born.template(process.slot))
+                .map_or(Outcome::Running, |template| spawning.outcome(template));
             self.subjects.forget(spawning, *token);
             if let Outcome::Failed(error) = outcome {
                 let reason = format!("failed to {error}");

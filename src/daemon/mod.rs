@@ -10,6 +10,7 @@ mod exits;
 mod guarding;
 mod inbox;
 mod looking;
+mod node_side;
 mod output;
 mod prober;
 mod readiness;

@@ -163,6 +163,7 @@ async fn serve(
         event_loop::run(supervisor, asked, found).await.map_err(io_failed("wait for events"))?;
     hub.settled(LAST_ANSWERS).await;
     supervisor.world.kill_all_orphans();
+    supervisor.world.close_node();
     clean_up(&supervisor.world, &private);
     *out = std::mem::take(&mut supervisor.notifier);
     failure.map_or(Ok(()), |reason| Err(Fatal::Pool(reason)))
@@ -258,6 +259,7 @@ fn world(
         said: BTreeSet::new(),
         socket_files,
         checks: BTreeMap::new(),
+        node: None,
     };
     world.guard_listeners();
     Ok(world)

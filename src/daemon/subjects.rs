@@ -19,9 +19,9 @@ pub(super) enum Subject {
     Group(WorkerId),
     /// The service manager's notify socket takes datagrams again.
     Upward,
-    /// A worker's Node channel.
-    Channel(WorkerId),
-    /// A listening socket that ganger accepts from itself (round-robin).
+    /// The channels of Node workers.
+    Node,
+    /// A listening socket was shut down.
     Listener(usize),
 }
 
@@ -61,11 +61,6 @@ impl Subjects {
         self.next = self.next.wrapping_add(1);
         self.known.insert(token, subject);
         Ok(token)
-    }
-
-    /// Changes what `fd` is waited for.
-    pub(super) fn change(&self, fd: impl AsFd, token: Token, interest: Interest) -> std::io::Result<()> {
-        self.poller.change(fd, token.0, interest)
     }
 
     /// Stops watching `fd`; called before it is closed.

@@ -10,9 +10,10 @@ use tracing::{error, info, warn};
 use crate::dbus::{Ask, Caller, Notice, Origin, Wish, WorkerLabel};
 use crate::os::{clock, signals};
 use crate::pool::{
-    Announcement, Command, Effect, Event, Outcome, Pool, PoolPhase, RequestId, SlotPhase, Verdict, View,
-    WorkerId,
+    Announcement, Command, Effect, Event, Outcome, Phase, Pool, PoolPhase, RequestId, Slot, SlotPhase,
+    Verdict, View, WorkerId, workers_in_words,
 };
+use crate::proto::node::UserText;
 use crate::systemd::notify::{Notifier, Sent};
 use crate::systemd::upward::{Asked, Reloading, Standing, Upward};
 use crate::systemd::watchdog::Watchdog;
@@ -102,6 +103,7 @@ impl Supervisor {
         [
             self.pool.next_deadline().map(|(at, _)| at),
             self.world.next_look(),
+            self.world.next_node_turn(),
             self.world.next_late_check(),
             self.watchdog.as_ref().map(Watchdog::next_ping),
             self.upward.next_deadline(),
@@ -121,6 +123,7 @@ impl Supervisor {
             Wake::Deadline => {
                 let now = clock::now();
                 self.world.look_for_listeners(now);
+                self.world.node_turn(now);
                 self.world.end_late_checks(now);
                 self.feed(Event::TimePassed);
             }
@@ -160,7 +163,7 @@ impl Supervisor {
                     let prepared = self
                         .pool
                         .plan_of(generation)
-                        .map_or(Ok(()), |plan| self.world.prepare(generation, &Arc::clone(plan)));
+                        .map_or(Ok(()), |plan| self.world.prepare(generation, slot, &Arc::clone(plan)));
                     match prepared {
                         Ok(()) => self.world.spawn(now, worker, slot, generation),
                         Err(failure) => self.world.happened(Event::SpawnFailed { worker, failure }),
@@ -175,6 +178,7 @@ impl Supervisor {
                 Effect::Reply { request, verdict } => self.callers.answer(request, verdict),
                 Effect::Retire { generation } => {
                     self.world.generations.remove(&generation);
+                    self.world.node_retired(generation.0);
                 }
                 Effect::Announce(announcement) => self.announce(&announcement),
                 Effect::Warn(warning) => telling::warning(&warning),
@@ -259,7 +263,7 @@ impl Supervisor {
                 Subject::Group(worker) => self.world.group_changed(worker),
                 Subject::Upward => self.flush_upward(),
                 Subject::Listener(index) => self.world.listener_ended(index),
-                Subject::Channel(_) => {}
+                Subject::Node => self.world.node_turn(clock::now()),
             }
         }
     }
@@ -290,7 +294,38 @@ impl Supervisor {
                 let request = self.callers.enter(reply, None);
                 self.feed(Event::Asked { request, command });
             }
-            Wish::Send { .. } => self.refuse(reply, "no worker of this app takes messages".to_owned()),
+            Wish::Send { slot, json } => {
+                let verdict = self.send(slot, &json);
+                let _ = reply.send(verdict);
+            }
+        }
+    }
+
+    /// A message for the apps of one slot or of all.
+    fn send(&mut self, slot: Option<Slot>, json: &str) -> Verdict {
+        let generation = self.pool.generation();
+        let verdict = |outcome, message: String| Verdict { outcome, message, generation, failure: None };
+        let text = match UserText::from_json(json) {
+            Ok(text) => text,
+            Err(error) => return verdict(Outcome::Refused, error.to_string()),
+        };
+        let view = self.pool.view();
+        if let Some(slot) = slot.filter(|slot| view.slots.iter().all(|known| known.slot != *slot)) {
+            return verdict(Outcome::NotFound, format!("there is no slot {slot}"));
+        }
+        let (mut sent, mut refused) = (0_u32, None);
+        let targets = view.workers.iter().filter(|worker| worker.phase <= Phase::Ready);
+        for worker in targets.filter(|worker| slot.is_none_or(|slot| worker.slot == slot)) {
+            match self.world.send_message(worker.worker, &text) {
+                Ok(()) => sent = sent.saturating_add(1),
+                Err(reason) => refused = Some(format!("worker {} does not get it: {reason}", worker.slot)),
+            }
+        }
+        match refused {
+            None if sent > 0 => verdict(Outcome::Done, format!("sent to {}", workers_in_words(sent))),
+            None => verdict(Outcome::Failed, "there is no worker to send it to".to_owned()),
+            Some(reason) if sent > 0 => verdict(Outcome::Partly, reason),
+            Some(reason) => verdict(Outcome::Failed, reason),
         }
     }
 

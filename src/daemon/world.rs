@@ -14,9 +14,9 @@ use crate::os::sockets::SocketPath;
 use crate::plan::Plan;
 use crate::pool::{Event, GenerationId, Slot, WorkerId};
 use crate::systemd::activation::Listener;
-use crate::time::Monotonic;
 
 use super::checking::Check;
+use super::node_side::NodeSide;
 use super::output::Output;
 use super::readiness::Lookout;
 use super::subjects::{Subjects, Token};
@@ -50,6 +50,8 @@ pub(super) struct World {
     pub(super) open_files: Option<Limit>,
     /// Facts that deeds led to at once; taken in after the present event.
     pub(super) facts: VecDeque<Event>,
+    /// The primary's side of Node's cluster protocol, once a plan wants it.
+    pub(super) node: Option<NodeSide>,
     /// What was said and need not be said again.
     pub(super) said: BTreeSet<String>,
 }
@@ -58,7 +60,15 @@ pub(super) struct World {
 #[derive(Debug)]
 pub(super) struct Born {
     pub(super) plan: Arc<Plan>,
-    pub(super) template: Template,
+    /// By slot where the command differs per slot (Node), else one for all.
+    pub(super) templates: BTreeMap<Option<Slot>, Template>,
+}
+
+impl Born {
+    /// What a worker in `slot` is born from.
+    pub(super) fn template(&self, slot: Slot) -> Option<&Template> {
+        self.templates.get(&Some(slot)).or_else(|| self.templates.get(&None))
+    }
 }
 
 /// One worker's process.
@@ -71,7 +81,6 @@ pub(super) struct Process {
     pub(super) group: Option<Group>,
     pub(super) ready_fd: Option<(OwnedFd, Token)>,
     pub(super) lookout: Option<Lookout>,
-    pub(super) started: Monotonic,
 }
 
 /// How far a process has come.
@@ -117,6 +126,14 @@ impl World {
     pub(super) fn warn_once(&mut self, text: String) {
         if self.said.len() < MAX_SAID && !self.said.contains(&text) {
             tracing::warn!("{text}");
+            self.said.insert(text);
+        }
+    }
+
+    /// As [`World::warn_once`], for what is no fault.
+    pub(super) fn say_once(&mut self, text: String) {
+        if self.said.len() < MAX_SAID && !self.said.contains(&text) {
+            tracing::info!("{text}");
             self.said.insert(text);
         }
     }

@@ -65,15 +65,6 @@ impl Poller {
         Ok(self.0.add(fd, EpollEvent::new(interest.flags(), token))?)
     }
 
-    /// Changes what `fd` is waited for.
-    ///
-    /// # Errors
-    /// `ENOENT` when it was never added.
-    pub fn change(&self, fd: impl AsFd, token: u64, interest: Interest) -> std::io::Result<()> {
-        let mut event = EpollEvent::new(interest.flags(), token);
-        Ok(self.0.modify(fd, &mut event)?)
-    }
-
     /// Removes `fd`.
     pub fn remove(&self, fd: impl AsFd) {
         // Not being in the set is what was asked for.

@@ -252,6 +252,7 @@ impl Pool {
 }
 
 /// `1 worker`, `4 workers`.
-pub(super) fn workers_in_words(count: u32) -> String {
+#[must_use]
+pub fn workers_in_words(count: u32) -> String {
     if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
 }

@@ -1,0 +1,314 @@
+//! Node workers: their channels, what they are started with, and what they report.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use crate::node::{self, Farewell, Heard, Hub, InheritedSocket, Policy, Report, Setting, Trust, UniqueId};
+use crate::os::poller::Interest;
+use crate::os::{clock, files, pipes, sock_diag};
+use crate::plan::{Address, Plan};
+use crate::pool::{Event, Notification, ReadySign, Slot, WorkerId};
+use crate::proto::node::UserText;
+use crate::systemd::activation::Listener;
+use crate::time::Monotonic;
+
+use super::subjects::{Subject, Token};
+use super::world::World;
+
+/// The drain preload, as it is shipped.
+const PRELOAD: &str = include_str!("../../share/node/drain.cjs");
+/// Its name in the runtime directory, where every worker can read it.
+const PRELOAD_FILE: &str = "drain.cjs";
+/// The longest package.json that is read, in bytes.
+const MAX_PACKAGE: u64 = 1 << 20;
+/// So many turns of the hub before other things get theirs.
+const MAX_TURNS: usize = 64;
+/// Messages of workers that wait to be told; older ones are dropped.
+const MAX_MESSAGES: usize = 1024;
+
+/// The primary's side.
+#[derive(Debug)]
+pub(super) struct NodeSide {
+    hub: Hub,
+    token: Token,
+    /// The preload's path; `None` when it could not be written.
+    preload: Option<PathBuf>,
+    /// What apps said to whoever listens.
+    messages: VecDeque<(WorkerId, String)>,
+}
+
+/// What a Node worker is started with in place of its plan's command.
+#[derive(Debug, Default)]
+pub(super) struct NodeLaunch {
+    pub(super) argv: Vec<OsString>,
+    pub(super) path_first: Option<PathBuf>,
+    pub(super) env: Vec<(OsString, OsString)>,
+    pub(super) node_options: Option<OsString>,
+}
+
+impl NodeLaunch {
+    /// Puts what the launch needs into a worker's environment; what the plan says goes before it.
+    pub(super) fn add_to(
+        &self,
+        env: &mut BTreeMap<OsString, OsString>,
+        configured: &BTreeMap<OsString, OsString>,
+    ) {
+        for (name, value) in &self.env {
+            if !configured.contains_key(name) {
+                env.insert(name.clone(), value.clone());
+            }
+        }
+        if let Some(first) = &self.path_first {
+            let path = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
+            env.insert("PATH".into(), [first.as_os_str().to_owned(), path].join(OsStr::new(":")));
+        }
+        if let Some(options) = &self.node_options {
+            env.insert("NODE_OPTIONS".into(), options.clone());
+        }
+        for name in node::REMOVED {
+            env.remove(OsStr::new(name));
+        }
+    }
+}
+
+fn unique(worker: WorkerId) -> Option<UniqueId> {
+    UniqueId::new(worker.0)
+}
+
+fn worker(unique: UniqueId) -> WorkerId {
+    WorkerId(unique.get())
+}
+
+impl World {
+    /// Makes the primary's side, if there is none yet.
+    pub(super) fn prepare_node(&mut self) -> Result<(), String> {
+        if self.node.is_some() {
+            return Ok(());
+        }
+        let inherited: Result<Vec<InheritedSocket>, _> = self
+            .listeners
+            .iter()
+            .map(|listener| {
+                pipes::duplicate(&listener.fd).map(|fd| InheritedSocket { fd, backlog: backlog(listener) })
+            })
+            .collect();
+        let hub =
+            Hub::new(inherited.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+        let token = self
+            .subjects
+            .watch(&hub, Subject::Node, Interest::Read)
+            .map_err(|error| format!("cannot watch the channels: {error}"))?;
+        let preload = self.notify_path.with_file_name(PRELOAD_FILE);
+        let preload = match std::fs::write(&preload, PRELOAD) {
+            Ok(()) => Some(preload),
+            Err(error) => {
+                warn!("workers drain without ganger's help: failed to write {}: {error}", preload.display());
+                None
+            }
+        };
+        self.node = Some(NodeSide { hub, token, preload, messages: VecDeque::new() });
+        Ok(())
+    }
+
+    /// The command that a Node worker in `slot` is started with; notes are logged for slot 0 only.
+    pub(super) fn node_launch(&self, plan: &Plan, slot: Slot) -> Result<NodeLaunch, String> {
+        let own = || std::env::current_dir().unwrap_or_default();
+        let directory = plan.command.directory.clone().unwrap_or_else(own);
+        let package = read_package(&directory);
+        let configured = plan.command.env.get(OsStr::new("NODE_OPTIONS")).cloned();
+        let node_options = configured.or_else(|| std::env::var_os("NODE_OPTIONS"));
+        let preload = self.node.as_ref().and_then(|side| side.preload.as_deref()).filter(|_| plan.node.drain);
+        let setting = Setting {
+            preload,
+            slot: slot.0,
+            directory: &directory,
+            package: package.as_deref(),
+            node_options: node_options.as_deref(),
+        };
+        let launch = node::launch(&plan.command.argv, &setting).map_err(|error| error.to_string())?;
+        if slot.0 == 0 {
+            launch.notes.iter().for_each(|note| info!("{note}"));
+        }
+        let node_options = launch.node_options.map(|ours| match node_options {
+            Some(theirs) if !theirs.is_empty() => [theirs, ours].join(OsStr::new(" ")),
+            Some(_) | None => ours,
+        });
+        Ok(NodeLaunch { argv: launch.argv, path_first: launch.path_first, env: launch.env, node_options })
+    }
+
+    /// Opens a worker's channel; gives the end that becomes its descriptor 3, and its variables.
+    pub(super) fn open_channel(
+        &mut self,
+        id: WorkerId,
+        generation: u64,
+        plan: &Plan,
+    ) -> Result<(OwnedFd, Vec<(&'static str, OsString)>), String> {
+        let port = self.only_port().filter(|_| !plan.command.env.contains_key(OsStr::new("PORT")));
+        let (Some(side), Some(unique)) = (&mut self.node, unique(id)) else {
+            return Err("there is no channel for Node workers".to_owned());
+        };
+        let trust = if plan.command.user.is_some() { Trust::Lesser } else { Trust::Same };
+        let policy = Policy { balance: plan.node.balance, unmatched: plan.node.unmatched, trust };
+        let channel = side.hub.open(unique, generation, policy).map_err(|error| error.to_string())?;
+        Ok((channel, node::environment(unique, port)))
+    }
+
+    /// The port of the inherited TCP sockets, when they have but one.
+    fn only_port(&self) -> Option<u16> {
+        let mut ports = self.listeners.iter().filter_map(|listener| match &listener.address {
+            Some(Address::Inet(address)) => Some(address.port()),
+            Some(Address::Unix(_) | Address::Abstract(_)) | None => None,
+        });
+        let first = ports.next()?;
+        ports.all(|port| port == first).then_some(first)
+    }
+
+    /// Asks a Node worker to leave; `false`: it is none, or its channel is closed.
+    pub(super) fn drain_node(&mut self, id: WorkerId, plan: &Plan) -> bool {
+        let Some(unique) = unique(id) else {
+            return false;
+        };
+        // A message that is no JSON value is meant as a string (PM2's `shutdown`).
+        let text = |message: &String| {
+            UserText::from_json(message)
+                .or_else(|_| UserText::from_json(&serde_json::Value::from(message.as_str()).to_string()))
+        };
+        let message = plan.stop.message.as_ref().and_then(|message| text(message).ok());
+        let farewell = Farewell { message, timeout: plan.stop.timeout };
+        let Some(side) = &mut self.node else {
+            return false;
+        };
+        // Something that never spoke (a shell that runs no Node, a wrapper) would not hear either.
+        if matches!(side.hub.heard(unique), None | Some(Heard::Nothing)) {
+            return false;
+        }
+        let reports = side.hub.drain(clock::now(), unique, farewell);
+        self.node_reported(reports);
+        true
+    }
+
+    /// A Node worker's process is gone.
+    pub(super) fn node_exited(&mut self, id: WorkerId) {
+        if let (Some(side), Some(unique)) = (&mut self.node, unique(id)) {
+            let reports = side.hub.exited(clock::now(), unique);
+            self.node_reported(reports);
+        }
+    }
+
+    /// No worker of this generation will be born any more.
+    pub(super) fn node_retired(&mut self, generation: u64) {
+        if let Some(side) = &mut self.node {
+            let reports = side.hub.retire(clock::now(), generation);
+            self.node_reported(reports);
+        }
+    }
+
+    /// Channels or listeners have something to say, or a time of theirs has come.
+    pub(super) fn node_turn(&mut self, now: Monotonic) {
+        for _ in 0..MAX_TURNS {
+            let Some(side) = &mut self.node else {
+                return;
+            };
+            let turn = side.hub.turn(now);
+            self.node_reported(turn.reports);
+            if !turn.more {
+                return;
+            }
+        }
+    }
+
+    /// When the channels want a turn although nothing comes.
+    pub(super) fn next_node_turn(&self) -> Option<Monotonic> {
+        self.node.as_ref().and_then(|side| side.hub.next_deadline())
+    }
+
+    /// A message for one worker's app.
+    pub(super) fn send_message(&mut self, id: WorkerId, text: &UserText) -> Result<(), String> {
+        let (Some(side), Some(unique)) = (&mut self.node, unique(id)) else {
+            return Err("it takes no messages".to_owned());
+        };
+        let reports = side.hub.send(clock::now(), unique, text.clone()).map_err(|error| error.to_string())?;
+        self.node_reported(reports);
+        Ok(())
+    }
+
+    /// What apps said since the last time.
+    pub(super) fn take_messages(&mut self) -> VecDeque<(WorkerId, String)> {
+        self.node.as_mut().map(|side| std::mem::take(&mut side.messages)).unwrap_or_default()
+    }
+
+    fn node_reported(&mut self, reports: Vec<Report>) {
+        for report in reports {
+            self.node_report(report);
+        }
+    }
+
+    fn node_report(&mut self, report: Report) {
+        match report {
+            Report::Online { .. } => {}
+            Report::Listening { worker: id, address } => {
+                tracing::debug!("worker id {id} listens on {address}");
+                self.happened(Event::BecameReady { worker: worker(id), sign: ReadySign::Listening });
+            }
+            Report::Ready { worker: id } => {
+                self.happened(Event::BecameReady { worker: worker(id), sign: ReadySign::Message });
+            }
+            Report::Message { worker: id, json } => {
+                if let Some(side) = &mut self.node {
+                    if side.messages.len() >= MAX_MESSAGES {
+                        side.messages.pop_front();
+                    }
+                    side.messages.push_back((worker(id), json));
+                }
+            }
+            Report::Leaving { worker: id } => {
+                self.happened(Event::Notified { worker: worker(id), notification: Notification::Stopping });
+            }
+            Report::Drained { worker: id } => self.happened(Event::Drained { worker: worker(id) }),
+            Report::Disconnected { .. } => {}
+            Report::SignalDue { worker: id } => {
+                let id = worker(id);
+                if let Some(signal) = self.plan_of(id).and_then(|plan| plan.stop.signal) {
+                    self.signal(id, signal);
+                }
+            }
+            Report::Broken { worker: id, reason } => {
+                warn!("the channel to worker id {id} is of no use any more, it is killed: {reason}");
+                self.kill(worker(id));
+            }
+            Report::AcceptPaused { reason } => warn!("connections wait: {reason}"),
+            Report::Noted { worker: id, note } => {
+                let text = note.to_string();
+                match self.processes.get(&worker(id)).map(|process| process.slot) {
+                    // Every worker says the same: once is enough.
+                    Some(_) => self.say_once(text),
+                    None => tracing::debug!("{text}"),
+                }
+            }
+        }
+    }
+
+    /// Stops watching the channels; at the very end.
+    pub(super) fn close_node(&mut self) {
+        if let Some(side) = self.node.take() {
+            self.subjects.forget(&side.hub, side.token);
+            if let Some(preload) = side.preload {
+                let _ = std::fs::remove_file(preload);
+            }
+        }
+    }
+}
+
+fn read_package(directory: &Path) -> Option<String> {
+    let bytes = files::read_bounded(&directory.join("package.json"), MAX_PACKAGE).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// The backlog that the listener came with; each worker sets its own, and ganger sets it back.
+fn backlog(listener: &Listener) -> Option<u32> {
+    sock_diag::queue(&listener.fd).ok().flatten().map(|queue| queue.backlog)
+}
