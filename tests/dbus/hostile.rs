@@ -56,7 +56,8 @@ fn calls() -> [Vec<u8>; 5] {
 /// Reads until the server closes.
 async fn until_closed(stream: &mut UnixStream) {
     let mut sink = [0; 4096];
-    while let Ok(1..) = stream.read(&mut sink).await {}
+    let closed = async { while let Ok(1..) = stream.read(&mut sink).await {} };
+    tokio::time::timeout(PATIENCE, closed).await.expect("the server keeps the connection");
 }
 
 #[tokio::test]
