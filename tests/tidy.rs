@@ -1,6 +1,8 @@
 //! What the house promises about its own source, as data and checks: which room imports which, what a
 //! pure room never names, how long a file and a function may be. Exceptions stand here with their reason.
 
+#![expect(clippy::expect_used, reason = "a test fails by panicking, in its helping functions as well")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -246,7 +246,7 @@ fn up(socket: &UnixDatagram, nspawn: &mut Child) -> Result<u32, String> {
 /// Starts containers from one thread that lives as long as this process. The parent-death signal that
 /// takes a container along with a killed test process follows the *thread* that forked, and a test's
 /// thread ends with its test.
-fn launch(command: Command) -> io::Result<Child> {
+pub(crate) fn launch(command: Command) -> io::Result<Child> {
     type Order = (Command, Sender<io::Result<Child>>);
     static LAUNCHER: OnceLock<Mutex<Sender<Order>>> = OnceLock::new();
     let launcher = LAUNCHER.get_or_init(|| {

@@ -14,8 +14,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a VM may run before it counts as hung.
-const VM_LIMIT: Duration = Duration::from_secs(180);
+/// How long a VM may take to its first check before it counts as hung; 20 s where nothing else runs.
+const BOOT_LIMIT: Duration = Duration::from_secs(75);
+/// How long a VM may say nothing after that: more than one check may take.
+const SILENCE_LIMIT: Duration = Duration::from_secs(120);
 /// How often a VM is booted whose kernel dies or hangs: qemu's emulation corrupts a kernel's memory now
 /// and then (a kernel of Debian's never does that on metal). A check that fails is never tried again.
 const ATTEMPTS: usize = 4;
@@ -116,8 +118,8 @@ impl Vm {
     fn attempt(&self, image: &Path) -> Result<BTreeMap<String, Output>, String> {
         let scratch = Scratch::new(&scratch::name());
         self.write_job(scratch.path());
-        let mut qemu = Killed(self.qemu(image, scratch.path()).spawn().expect("qemu starts"));
-        let ended = ended(&mut qemu.0);
+        let mut qemu = Killed(crate::boot::launch(self.qemu(image, scratch.path())).expect("qemu starts"));
+        let ended = ended(&mut qemu.0, scratch.path());
         let text = |name: &str| {
             let bytes = fs::read(scratch.path().join(name)).unwrap_or_default();
             String::from_utf8_lossy(&bytes).replace('\r', "")
@@ -177,7 +179,9 @@ impl Vm {
     }
 
     fn qemu(&self, image: &Path, dir: &Path) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+        let mut qemu = Command::new("setpriv");
+        // It does not outlive a killed test process.
+        qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         let file = |name: &str| dir.join(name).display().to_string();
         let from = |name: &str| image.join(name).display().to_string();
         // Emulated unless asked otherwise: where KVM is nested, it may be there and not work.
@@ -218,13 +222,21 @@ impl Drop for Killed {
     }
 }
 
-fn ended(qemu: &mut Child) -> bool {
-    let deadline = Instant::now() + VM_LIMIT;
+/// Waits for its end; false when nothing was heard of it for too long.
+fn ended(qemu: &mut Child, dir: &Path) -> bool {
+    let size = |name: &str| fs::metadata(dir.join(name)).map_or(0, |meta| meta.len());
+    let mut heard = (0, 0);
+    let mut since = Instant::now();
     loop {
         if matches!(qemu.try_wait(), Ok(Some(_))) {
             return true;
         }
-        if Instant::now() > deadline {
+        let now = (size("console"), size("out"));
+        if now != heard {
+            (heard, since) = (now, Instant::now());
+        }
+        let limit = if now.1 == 0 { BOOT_LIMIT } else { SILENCE_LIMIT };
+        if since.elapsed() > limit {
             return false;
         }
         std::thread::sleep(Duration::from_millis(100));
