@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::context::{Context, block_on};
 use super::detach::Detach;
 use super::exit::{Exit, Failure};
-use super::flags::FlagId;
+use super::grammar::FlagId;
 use super::journal;
 use super::print::{Style, harmless};
 use super::progress::{Line, Progress};

@@ -7,7 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::discover::Places;
-use super::flags::{BEFORE_VERB, Complete, Flag, Verb};
+use super::flags::BEFORE_VERB;
+use super::grammar::{Complete, Flag, Verb};
 use super::supervisor::Supervisor;
 use super::usage::Depth;
 use crate::plan::AppName;

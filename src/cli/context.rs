@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::discover::Places;
 use super::exit::{Exit, Failure};
-use super::flags::FlagId;
+use super::grammar::FlagId;
 use super::parse::Typed;
 use super::print::Printer;
 use super::supervisor::{Supervisor, Trouble};

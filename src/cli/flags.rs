@@ -3,175 +3,7 @@
 //! Parsing, `--help`, completions and the test that reads `ganger(1)` all follow this table; nothing about the
 //! command line is written down anywhere else. What a verb *does* is decided in [`super::verbs`].
 
-/// What a value can be completed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Complete {
-    /// Nothing is known about it.
-    Nothing,
-    /// An app.
-    App,
-    /// An app, or an app and one of its slots.
-    AppSlot,
-    /// An app or a file.
-    AppOrFile,
-    /// A file.
-    File,
-    /// A verb.
-    Verb,
-    /// One of these words.
-    Words(&'static [&'static str]),
-}
-
-/// A flag's name inside the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum FlagId {
-    Help,
-    Version,
-    Color,
-    User,
-    Host,
-    Json,
-    Listen,
-    Workers,
-    Ready,
-    Profile,
-    Print,
-    Wait,
-    NoWait,
-    Timeout,
-    Follow,
-    Lines,
-    Since,
-    Until,
-    Now,
-}
-
-/// The value of a flag.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Value {
-    /// What it is called in help.
-    pub(crate) name: &'static str,
-    /// What it can be.
-    pub(crate) complete: Complete,
-}
-
-/// One flag.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Flag {
-    /// Its name inside the program.
-    pub(crate) id: FlagId,
-    /// `-x`.
-    pub(crate) short: Option<char>,
-    /// `--long`, without the dashes.
-    pub(crate) long: &'static str,
-    /// Its value, if it takes one.
-    pub(crate) value: Option<Value>,
-    /// It may be given more than once, and every time counts.
-    pub(crate) many: bool,
-    /// One line for help.
-    pub(crate) help: &'static str,
-}
-
-impl Flag {
-    const fn switch(id: FlagId, short: Option<char>, long: &'static str, help: &'static str) -> Self {
-        Self { id, short, long, value: None, many: false, help }
-    }
-
-    const fn valued(
-        id: FlagId,
-        short: Option<char>,
-        long: &'static str,
-        name: &'static str,
-        complete: Complete,
-        help: &'static str,
-    ) -> Self {
-        Self { id, short, long, value: Some(Value { name, complete }), many: false, help }
-    }
-
-    /// `-w, --workers N`.
-    pub(crate) fn synopsis(&self) -> String {
-        let short = self.short.map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
-        let value = self.value.map_or_else(String::new, |value| format!(" {}", value.name));
-        format!("{short}--{}{value}", self.long)
-    }
-}
-
-/// One operand: a word without dashes.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Operand {
-    /// What it is called in help.
-    pub(crate) name: &'static str,
-    /// It must be there.
-    pub(crate) required: bool,
-    /// There may be several of it.
-    pub(crate) many: bool,
-    /// What it can be.
-    pub(crate) complete: Complete,
-}
-
-impl Operand {
-    const fn one(name: &'static str, complete: Complete) -> Self {
-        Self { name, required: true, many: false, complete }
-    }
-
-    const fn maybe(name: &'static str, complete: Complete) -> Self {
-        Self { name, required: false, many: false, complete }
-    }
-
-    const fn several(name: &'static str, complete: Complete) -> Self {
-        Self { name, required: true, many: true, complete }
-    }
-}
-
-/// A verb's name inside the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum VerbId {
-    Run,
-    List,
-    Status,
-    Top,
-    Logs,
-    Events,
-    Start,
-    Stop,
-    Enable,
-    Disable,
-    Reload,
-    Restart,
-    Scale,
-    Signal,
-    Send,
-    Reset,
-    Check,
-    Init,
-    Completions,
-    Complete,
-    Help,
-    Version,
-}
-
-/// One verb.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Verb {
-    /// Its name inside the program.
-    pub(crate) id: VerbId,
-    /// The word.
-    pub(crate) name: &'static str,
-    /// Another word for it.
-    pub(crate) alias: Option<&'static str>,
-    /// Not shown to people.
-    pub(crate) hidden: bool,
-    /// Its operands, in order.
-    pub(crate) operands: &'static [Operand],
-    /// What stands behind `--`, if anything may.
-    pub(crate) trailing: Option<&'static str>,
-    /// Its flags, besides [`EVERYWHERE`].
-    pub(crate) flags: &'static [&'static Flag],
-    /// One line: what it does.
-    pub(crate) summary: &'static str,
-    /// What else a person should know, in paragraphs.
-    pub(crate) about: &'static [&'static str],
-}
+use super::grammar::{Complete, Flag, FlagId, Operand, Value, Verb, VerbId};
 
 const SIGNALS: &[&str] = &[
     "HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT",
@@ -291,20 +123,6 @@ const APP: Operand = Operand::one("APP", Complete::App);
 const APPS: Operand = Operand::several("APP", Complete::App);
 const APP_SLOT: Operand = Operand::one("APP[:SLOT]", Complete::AppSlot);
 
-const fn verb(id: VerbId, name: &'static str, summary: &'static str) -> Verb {
-    Verb {
-        id,
-        name,
-        alias: None,
-        hidden: false,
-        operands: &[],
-        trailing: None,
-        flags: &[],
-        summary,
-        about: &[],
-    }
-}
-
 /// Every verb, in the order of the help text.
 pub(crate) const VERBS: &[Verb] = &[
     Verb {
@@ -317,18 +135,18 @@ pub(crate) const VERBS: &[Verb] = &[
             "APP is looked up as APP.toml in the configuration directories; a word with a slash or the ending \
              .toml is a file. A command behind -- needs no configuration at all.",
         ],
-        ..verb(VerbId::Run, "run", "Run an app: keep its workers alive behind its sockets")
+        ..Verb::plain(VerbId::Run, "run", "Run an app: keep its workers alive behind its sockets")
     },
     Verb {
         flags: &[&JSON, &USER, &HOST],
         about: &["Shows apps that are configured and apps that run. A supervisor that does not answer is \
                   shown as such and holds nobody up."],
-        ..verb(VerbId::List, "list", "List all apps")
+        ..Verb::plain(VerbId::List, "list", "List all apps")
     },
     Verb {
         operands: &[APP],
         flags: &[&JSON, &USER, &HOST],
-        ..verb(VerbId::Status, "status", "Show an app, its workers, and how its last reload went")
+        ..Verb::plain(VerbId::Status, "status", "Show an app, its workers, and how its last reload went")
     },
     Verb {
         alias: Some("monit"),
@@ -336,7 +154,7 @@ pub(crate) const VERBS: &[Verb] = &[
         about: &[
             "Keys select a worker, show its log, and reload, restart, scale or reset, each after a yes.",
         ],
-        ..verb(VerbId::Top, "top", "Watch all apps live, and steer them")
+        ..Verb::plain(VerbId::Top, "top", "Watch all apps live, and steer them")
     },
     Verb {
         operands: &[APP_SLOT],
@@ -344,36 +162,36 @@ pub(crate) const VERBS: &[Verb] = &[
         about: &[
             "Calls journalctl with the right matches; what you may see is what the journal lets you see.",
         ],
-        ..verb(VerbId::Logs, "logs", "Show what an app, or one of its workers, wrote to the journal")
+        ..Verb::plain(VerbId::Logs, "logs", "Show what an app, or one of its workers, wrote to the journal")
     },
     Verb {
         operands: &[APP],
         flags: &[&JSON, &USER, &HOST],
         about: &["Goes on until the supervisor leaves or you press Ctrl-C."],
-        ..verb(VerbId::Events, "events", "Show what happens to an app, a line each, as it happens")
+        ..Verb::plain(VerbId::Events, "events", "Show what happens to an app, a line each, as it happens")
     },
     Verb {
         operands: &[APPS],
         flags: &[&USER, &HOST],
         about: &["systemctl start of APP.socket (where there is one) and APP.service."],
-        ..verb(VerbId::Start, "start", "Start apps")
+        ..Verb::plain(VerbId::Start, "start", "Start apps")
     },
     Verb {
         operands: &[APPS],
         flags: &[&USER, &HOST],
         about: &["systemctl stop of APP.socket and APP.service: with the socket left listening, the next \
                   connection would start the service again."],
-        ..verb(VerbId::Stop, "stop", "Stop apps and close their sockets")
+        ..Verb::plain(VerbId::Stop, "stop", "Stop apps and close their sockets")
     },
     Verb {
         operands: &[APPS],
         flags: &[&NOW, &USER, &HOST],
-        ..verb(VerbId::Enable, "enable", "Start apps when the system starts")
+        ..Verb::plain(VerbId::Enable, "enable", "Start apps when the system starts")
     },
     Verb {
         operands: &[APPS],
         flags: &[&NOW, &USER, &HOST],
-        ..verb(VerbId::Disable, "disable", "Do not start apps when the system starts")
+        ..Verb::plain(VerbId::Disable, "disable", "Do not start apps when the system starts")
     },
     Verb {
         operands: &[APP],
@@ -383,7 +201,7 @@ pub(crate) const VERBS: &[Verb] = &[
              worker fails, the old ones stay and the command fails.",
             "Ctrl-C detaches: the reload goes on.",
         ],
-        ..verb(
+        ..Verb::plain(
             VerbId::Reload,
             "reload",
             "Bring an app to its new configuration or code, without losing a request",
@@ -393,93 +211,63 @@ pub(crate) const VERBS: &[Verb] = &[
         operands: &[APP_SLOT],
         flags: &[&NO_WAIT, &TIMEOUT, &JSON, &USER, &HOST],
         about: &["The configuration is not read again: the new workers run what the old ones ran."],
-        ..verb(VerbId::Restart, "restart", "Replace workers one by one by new ones of the same configuration")
+        ..Verb::plain(
+            VerbId::Restart,
+            "restart",
+            "Replace workers one by one by new ones of the same configuration",
+        )
     },
     Verb {
         operands: &[APP, Operand::one("N|+N|-N", Complete::Nothing)],
         flags: &[&NO_WAIT, &TIMEOUT, &JSON, &USER, &HOST],
         about: &["Holds until the next reload or restart of the service, which go by the configuration."],
-        ..verb(VerbId::Scale, "scale", "Change the number of workers")
+        ..Verb::plain(VerbId::Scale, "scale", "Change the number of workers")
     },
     Verb {
         operands: &[APP_SLOT, Operand::one("SIGNAL", Complete::Words(SIGNALS))],
         flags: &[&TIMEOUT, &JSON, &USER, &HOST],
-        ..verb(VerbId::Signal, "signal", "Send a signal to workers")
+        ..Verb::plain(VerbId::Signal, "signal", "Send a signal to workers")
     },
     Verb {
         operands: &[APP_SLOT, Operand::one("JSON", Complete::Nothing)],
         flags: &[&TIMEOUT, &JSON, &USER, &HOST],
         about: &["Reaches process.on('message') of Node.js workers; others have nowhere to hear it."],
-        ..verb(VerbId::Send, "send", "Send a message to workers")
+        ..Verb::plain(VerbId::Send, "send", "Send a message to workers")
     },
     Verb {
         operands: &[APP_SLOT],
         flags: &[&TIMEOUT, &JSON, &USER, &HOST],
         about: &["Slots that wait or that gave up start at once."],
-        ..verb(VerbId::Reset, "reset", "Forget failures")
+        ..Verb::plain(VerbId::Reset, "reset", "Forget failures")
     },
     Verb {
         operands: &[Operand::one("APP|FILE", Complete::AppOrFile)],
         flags: &[&PRINT, &PROFILE, &JSON, &USER],
         about: &["Shows every error at once, with its place and a hint. Exit code 2 when there is one."],
-        ..verb(VerbId::Check, "check", "Check a configuration")
+        ..Verb::plain(VerbId::Check, "check", "Check a configuration")
     },
     Verb {
         operands: &[Operand::maybe("FILE", Complete::File)],
         trailing: Some("CMD"),
         flags: &[&LISTEN, &WORKERS],
         about: &["Prints it, or writes it to FILE, which must not exist yet."],
-        ..verb(VerbId::Init, "init", "Write a configuration to begin with")
+        ..Verb::plain(VerbId::Init, "init", "Write a configuration to begin with")
     },
     Verb {
         operands: &[Operand::one("SHELL", Complete::Words(SHELLS))],
-        ..verb(VerbId::Completions, "completions", "Print the completion script for bash, zsh or fish")
+        ..Verb::plain(VerbId::Completions, "completions", "Print the completion script for bash, zsh or fish")
     },
     Verb {
         operands: &[Operand::maybe("VERB", Complete::Verb)],
-        ..verb(VerbId::Help, "help", "Show help on a verb")
+        ..Verb::plain(VerbId::Help, "help", "Show help on a verb")
     },
-    verb(VerbId::Version, "version", "Show the version"),
+    Verb::plain(VerbId::Version, "version", "Show the version"),
     Verb {
         hidden: true,
         trailing: Some("WORD"),
-        ..verb(VerbId::Complete, "__complete", "Print what the last word can be completed to")
+        ..Verb::plain(VerbId::Complete, "__complete", "Print what the last word can be completed to")
     },
 ];
-
-impl Verb {
-    /// The verb with this name.
-    pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        VERBS.iter().find(|verb| verb.name == name || verb.alias == Some(name))
-    }
-
-    /// The verbs that people see.
-    pub(crate) fn visible() -> impl Iterator<Item = &'static Self> {
-        VERBS.iter().filter(|verb| !verb.hidden)
-    }
-
-    /// Its own flags, then those of every verb.
-    pub(crate) fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
-        self.flags.iter().chain(EVERYWHERE).copied()
-    }
-
-    /// `ganger scale [OPTIONS] APP N|+N|-N`.
-    pub(crate) fn synopsis(&self) -> String {
-        let mut line = format!("ganger {} [OPTIONS]", self.name);
-        for operand in self.operands {
-            let dots = if operand.many { "…" } else { "" };
-            line.push_str(&if operand.required {
-                format!(" {}{dots}", operand.name)
-            } else {
-                format!(" [{}]{dots}", operand.name)
-            });
-        }
-        if let Some(trailing) = self.trailing {
-            line.push_str(&format!(" [-- {trailing}…]"));
-        }
-        line
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,8 @@
 //! Help texts, made from the table of flags.
 
 use super::exit::Exit;
-use super::flags::{BEFORE_VERB, Flag, Verb};
+use super::flags::BEFORE_VERB;
+use super::grammar::{Flag, Verb};
 use super::print::{Look, Style};
 
 /// Longer lines are hard to read, however wide the terminal.
@@ -42,6 +43,10 @@ pub(crate) fn of_verb(verb: &Verb, look: Look) -> String {
     for paragraph in verb.about {
         page.blank();
         page.paragraph(paragraph);
+    }
+    if let Some(alias) = verb.alias {
+        page.blank();
+        page.paragraph(&format!("ganger {alias} is the same."));
     }
     page.blank();
     page.flags("Options:", verb.all_flags());

@@ -14,6 +14,7 @@ mod exit;
 mod flags;
 #[cfg(test)]
 mod golden;
+mod grammar;
 mod help;
 mod journal;
 mod nearest;
@@ -36,7 +37,7 @@ use std::process::ExitCode;
 
 use context::Context;
 use exit::{Exit, Failure};
-use flags::{FlagId, VerbId};
+use grammar::{FlagId, VerbId};
 use print::{ColorWhen, Printer};
 
 /// The program's entry.

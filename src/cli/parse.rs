@@ -7,7 +7,8 @@ use std::ffi::{OsStr, OsString};
 use lexopt::Arg;
 
 use super::exit::Failure;
-use super::flags::{BEFORE_VERB, Flag, FlagId, Verb};
+use super::flags::BEFORE_VERB;
+use super::grammar::{Flag, FlagId, Verb};
 use super::nearest::nearest;
 use super::print::ColorWhen;
 
@@ -215,7 +216,7 @@ fn check(typed: &Typed) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::cli::exit::Exit;
-    use crate::cli::flags::VerbId;
+    use crate::cli::grammar::VerbId;
 
     fn typed(words: &str) -> Typed {
         parse(words.split_whitespace().map(OsString::from).collect::<Vec<_>>()).unwrap()

@@ -127,7 +127,10 @@ fn ctrl_c_detaches_and_the_reload_goes_on() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().to_owned();
     let (code, rest) = while_served(root.path(), script, move || {
-        let mut child = ganger(&path, &["reload", "--user", "api"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = ganger(&path, &["reload", "--user", "--timeout", "30s", "api"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut first = String::new();
         // The first line of progress: now it waits for the verdict.
@@ -201,7 +204,7 @@ fn a_supervisor_that_goes_away_ends_the_waiting() {
         None
     };
     let child = while_served(root.path(), script, move || {
-        let mut child = ganger(&path, &["reload", "--user", "api"])
+        let mut child = ganger(&path, &["reload", "--user", "--timeout", "30s", "api"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::discover::config_dirs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::flags::FlagId;
+use crate::cli::grammar::FlagId;
 use crate::cli::print::{Style, harmless};
 use crate::cli::table::{Column, Table};
 use crate::config::{Diagnostics, Flags, Loaded, Request, Severity, Subject, load};

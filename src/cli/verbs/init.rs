@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write as _};
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::flags::FlagId;
+use crate::cli::grammar::FlagId;
 
 /// Prints it, or writes it to a new file.
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {

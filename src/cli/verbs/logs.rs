@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::flags::FlagId;
+use crate::cli::grammar::FlagId;
 use crate::cli::journal;
 use crate::cli::parse::Typed;
 use crate::cli::target::{self, AppSlot};

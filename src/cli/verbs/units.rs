@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::flags::FlagId;
+use crate::cli::grammar::FlagId;
 use crate::cli::target;
 use crate::plan::AppName;
 
