@@ -4,7 +4,7 @@ PREFIX ?= /usr
 DESTDIR ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: all build test prepare demo check fmt lint doc fuzz soak bench clean help
+.PHONY: all build test prepare demo check fmt lint doc fuzz soak bench deb clean help
 
 all: build
 
@@ -31,15 +31,18 @@ lint: ## clippy over all targets; a warning fails
 doc: ## the crate's documentation; a warning fails
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-fuzz: ## every fuzz target for FUZZ_SECONDS each (needs cargo-fuzz and a nightly toolchain)
-	set -e; for target in $$($(CARGO) +nightly fuzz list); do \
-		$(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); done
+fuzz: ## every fuzz target for FUZZ_SECONDS each (needs cargo-fuzz; a stable toolchain will do)
+	set -e; for target in $$($(CARGO) fuzz list); do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS); done
 
 soak: ## the long runs: many restarts and reloads in one process
 	GANGER_SOAK=1 $(CARGO) test --release --workspace --no-fail-fast soak -- --nocapture --test-threads=1
 
 bench: ## the figures, printed with what they were measured on
 	$(CARGO) bench
+
+deb: ## a Debian package in target/deb
+	packaging/deb
 
 clean: ## what was built, not what the tests keep in their cache
 	$(CARGO) clean

@@ -17,7 +17,7 @@ use crate::os::poller::Interest;
 use crate::os::signals::{self, Signals};
 use crate::os::sockets::SocketPath;
 use crate::os::{clock, files, messages, pidfd, rlimit, sockets, users};
-use crate::plan::{Address, Plan};
+use crate::plan::{Address, Plan, Protocol};
 use crate::pool::Pool;
 use crate::proto::listen_fds::FdName;
 use crate::systemd::activation::{self, Listener};
@@ -235,6 +235,13 @@ fn world(
     let groups = control_groups(plan);
     if groups.is_none() {
         pidfd::set_child_subreaper().map_err(failed)?;
+    }
+    if plan.protocol == Protocol::Stdin {
+        // inetd's way: programs that take their socket as descriptor 0 expect accept(2) to wait. Set once, before
+        // any worker shares the open file description.
+        for listener in &listeners {
+            sockets::set_nonblocking(&listener.fd, false).map_err(failed)?;
+        }
     }
     let files = listeners.iter().filter_map(|listener| match &listener.address {
         Some(Address::Unix(path)) => SocketPath::note(path).ok(),

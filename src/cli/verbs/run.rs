@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::context::Context;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::grammar::FlagId;
 use crate::cli::target;
 use crate::daemon::{Fatal, RunRequest, Target};
