@@ -122,9 +122,14 @@ fn worker_cells(app: &AppState, worker: &WorkerState, now: Monotonic) -> Vec<Cel
 fn worker_note(worker: &WorkerState, now: Monotonic) -> String {
     let mut notes = Vec::new();
     notes.extend(worker.pid.map(|pid| format!("pid {pid}")));
+    notes.extend(worker.connections.map(connections_in_words));
     notes.extend(worker.deadline.map(|deadline| format!("{} left", format_span(deadline.since(now)))));
     notes.extend(worker.status.as_ref().map(|status| format!("\"{}\"", harmless(status))));
     notes.join(", ")
+}
+
+fn connections_in_words(count: u32) -> String {
+    if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
 }
 
 fn slot_cells(slot: &SlotState, now: Monotonic) -> Vec<Cell> {
@@ -184,6 +189,7 @@ pub(crate) mod samples {
             started: ago(age),
             ready_at: Some(ago(age) + Duration::from_millis(400)),
             memory: Some(150 << 20),
+            connections: None,
             cpu_permille: Some(100),
             ..WorkerState::default()
         }

@@ -97,6 +97,8 @@ pub(crate) struct WorkerState {
     pub(crate) status: Option<String>,
     /// Memory in bytes.
     pub(crate) memory: Option<u64>,
+    /// Connections that it still holds, while draining.
+    pub(crate) connections: Option<u32>,
     /// CPU time used, in microseconds.
     pub(crate) cpu_usec: Option<u64>,
     /// CPU time used over its life, in thousandths of one CPU.

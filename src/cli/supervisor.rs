@@ -162,6 +162,7 @@ fn worker_state(worker: client::WorkerState) -> WorkerState {
         deadline: worker.deadline,
         status: worker.status,
         memory: worker.memory,
+        connections: worker.connections,
         cpu_usec: None,
         cpu_permille: None,
     }

@@ -163,7 +163,7 @@ impl World {
             .filter(|_| plan.protocol != Protocol::Node);
         self.by_pid.insert(pid, worker);
         let state = ProcessState::Starting(spawning, token);
-        let process = Process { slot, generation, pid, state, group, ready_fd, lookout };
+        let process = Process { slot, generation, pid, state, group, ready_fd, lookout, draining: false };
         self.processes.insert(worker, process);
         Ok(())
     }

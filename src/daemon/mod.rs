@@ -3,6 +3,7 @@
 
 mod birth;
 mod checking;
+mod counting;
 mod deeds;
 mod environment;
 mod event_loop;

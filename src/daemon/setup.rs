@@ -27,6 +27,7 @@ use crate::systemd::surroundings::{Manager, running_under};
 use crate::systemd::upward::Upward;
 use crate::systemd::watchdog::Watchdog;
 
+use super::counting::Counts;
 use super::event_loop;
 use super::inbox::Inbox;
 use super::output::Output;
@@ -266,6 +267,7 @@ fn world(
         said: BTreeSet::new(),
         socket_files,
         checks: BTreeMap::new(),
+        counts: Counts::default(),
         node: None,
     };
     world.guard_listeners();

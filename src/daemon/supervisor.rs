@@ -105,6 +105,7 @@ impl Supervisor {
             self.world.next_look(),
             self.world.next_node_turn(),
             self.world.next_late_check(),
+            self.world.next_count(),
             self.watchdog.as_ref().map(Watchdog::next_ping),
             self.upward.next_deadline(),
         ]
@@ -125,6 +126,7 @@ impl Supervisor {
                 self.world.look_for_listeners(now);
                 self.world.node_turn(now);
                 self.world.end_late_checks(now);
+                self.world.count_connections(now);
                 self.feed(Event::TimePassed);
             }
         }
@@ -169,7 +171,10 @@ impl Supervisor {
                         Err(failure) => self.world.happened(Event::SpawnFailed { worker, failure }),
                     }
                 }
-                Effect::Drain { worker } => self.world.drain(worker),
+                Effect::Drain { worker } => {
+                    self.world.count_from(now, worker);
+                    self.world.drain(worker);
+                }
                 Effect::Kill { worker } => self.world.kill(worker),
                 Effect::Sweep { worker } => self.world.sweep(worker),
                 Effect::Signal { worker, signal } => self.world.signal(worker, signal),
@@ -355,7 +360,9 @@ impl Supervisor {
     /// Tells everyone who looks how the pool stands now.
     fn publish(&mut self) {
         let now = clock::now();
-        let view = Arc::new(self.pool.view());
+        let mut view = self.pool.view();
+        self.world.add_counts(&mut view);
+        let view = Arc::new(view);
         self.tell_manager(now, &view);
         self.view.send_if_modified(|known| {
             let changed = **known != *view;

@@ -16,6 +16,7 @@ use crate::pool::{Event, GenerationId, Slot, WorkerId};
 use crate::systemd::activation::Listener;
 
 use super::checking::Check;
+use super::counting::Counts;
 use super::node_side::NodeSide;
 use super::output::Output;
 use super::readiness::Lookout;
@@ -33,6 +34,7 @@ pub(super) struct World {
     pub(super) bound: Vec<SocketPath>,
     /// The files of all unix listeners, inherited ones included.
     pub(super) socket_files: Vec<SocketPath>,
+    pub(super) counts: Counts,
     /// Health checks under way, by pid.
     pub(super) checks: BTreeMap<u32, Check>,
     pub(super) subjects: Subjects,
@@ -81,6 +83,8 @@ pub(super) struct Process {
     pub(super) group: Option<Group>,
     pub(super) ready_fd: Option<(OwnedFd, Token)>,
     pub(super) lookout: Option<Lookout>,
+    /// It was asked to leave.
+    pub(super) draining: bool,
 }
 
 /// How far a process has come.

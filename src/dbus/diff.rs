@@ -143,6 +143,7 @@ pub(in crate::dbus) mod samples {
             deadline: (phase == Phase::Draining).then(|| at(90)),
             status: (slot == 0).then(|| "12 clients".into()),
             memory: (slot == 0).then_some(157_286_400),
+            connections: None,
         }
     }
 

@@ -135,6 +135,9 @@ fn worker_dict(worker: &WorkerView) -> Dict {
     if let Some(memory) = worker.memory {
         dict.insert("memory", Variant::from(memory));
     }
+    if let Some(connections) = worker.connections {
+        dict.insert("connections", Variant::from(connections));
+    }
     dict
 }
 

@@ -318,6 +318,8 @@ impl Worker {
             deadline,
             status: self.status.clone(),
             memory: self.memory,
+            // Counted by the daemon: the pool knows no sockets.
+            connections: None,
         }
     }
 }

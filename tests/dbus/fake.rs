@@ -136,6 +136,7 @@ fn worker(id: u32, slot: u32, generation: u64, phase: Phase) -> WorkerView {
         deadline: (phase == Phase::Draining).then(|| at(90)),
         status: (slot == 0).then(|| "12 clients".into()),
         memory: (slot == 0).then_some(157_286_400),
+        connections: None,
     }
 }
 

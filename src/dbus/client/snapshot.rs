@@ -137,6 +137,8 @@ pub struct WorkerState {
     pub status: Option<String>,
     /// Bytes.
     pub memory: Option<u64>,
+    /// Connections that it still holds, while draining.
+    pub connections: Option<u32>,
 }
 
 /// The value itself, however often it is wrapped.
@@ -291,5 +293,6 @@ fn worker(keys: &Keys<'_>) -> WorkerState {
         deadline: keys.maybe_instant("deadline"),
         status: keys.maybe_text("status"),
         memory: keys.maybe_u64("memory"),
+        connections: keys.maybe_u64("connections").and_then(|count| u32::try_from(count).ok()),
     }
 }
