@@ -86,7 +86,7 @@ fn tell(context: &Context, diagnostics: &Diagnostics) {
     }
 }
 
-/// `key = value  # origin`, aligned: it can be read back as TOML's dotted keys.
+/// Every key with its value and where that comes from.
 fn effective(context: &Context, loaded: &Loaded) -> String {
     let mut table = Table::new(vec![Column::text("KEY"), Column::text("VALUE"), Column::text("FROM")]);
     for key in loaded.effective() {
