@@ -8,9 +8,8 @@
 // `Connection: close`, so that the client itself goes elsewhere. Idle connections get a grace period, in which
 // they may carry one more request, and are closed after it.
 //
-// It leans on few internals, all there from Node 14 to 26: the `internalMessage` event, `_storeHeader` of
-// responses, `_getActiveHandles`, and `parser` and `_httpMessage` of sockets. Where one is missing the worker
-// drains as Node does without this file.
+// Internals it leans on, there from Node 14 to 26: `internalMessage`, `_storeHeader`, `_getActiveHandles`,
+// `parser` and `_httpMessage` of sockets. Where one is missing the worker drains as without this file.
 
 const cluster = require('cluster');
 
@@ -46,7 +45,7 @@ if (cluster.isWorker) {
   };
 }
 
-// Headers are written in one place, for requests in flight as for those to come.
+// Headers are written in one place, for requests in flight and to come.
 function sayCloseIn(prototype) {
   const { _storeHeader } = prototype;
   if (typeof _storeHeader !== 'function') return;
@@ -59,26 +58,31 @@ function sayCloseIn(prototype) {
   };
 }
 
-// Since Node 19 closing a server closes its idle connections at once. They shall have their grace: the calls
-// are noted, and made when the returned function is called. Node 18.2 can close them but does not by itself.
+// Since Node 19 closing a server closes its idle connections at once. The calls are put off until the returned
+// function is called, which makes up for Node 18, too: it can close them but does not by itself.
 function postponeIdleClose(classes) {
-  const postponed = new Map(); // server → its real closeIdleConnections
+  const postponed = new Set(); // servers
   const restore = classes
     .map((Class) => Class.prototype)
-    .filter((prototype) => typeof prototype.closeIdleConnections === 'function')
+    .filter((prototype) => prototype.closeIdleConnections)
     .map((prototype) => {
       const real = prototype.closeIdleConnections;
       prototype.closeIdleConnections = function () {
-        postponed.set(this, real);
+        postponed.add(this);
       };
-      return () => {
-        prototype.closeIdleConnections = real;
-      };
+      return () => Object.assign(prototype, { closeIdleConnections: real });
     });
   return () => {
     restore.forEach((put) => put());
-    postponed.forEach((real, server) => real.call(server));
+    handles().forEach(({ server }) => {
+      if (server && !server.listening && server.closeIdleConnections) server.closeIdleConnections();
+    });
+    postponed.forEach((server) => server.closeIdleConnections());
   };
+}
+
+function handles() {
+  return typeof process._getActiveHandles === 'function' ? process._getActiveHandles().filter(Boolean) : [];
 }
 
 // Returns a function that names the HTTP connections of closed servers which carry no request and have brought
@@ -86,9 +90,8 @@ function postponeIdleClose(classes) {
 function quietConnections() {
   let before = new Map(); // socket → bytes read
   return () => {
-    const handles = typeof process._getActiveHandles === 'function' ? process._getActiveHandles() : [];
-    const idle = handles.filter((handle) =>
-      handle && handle.server && handle.parser && !handle.parser.incoming && !handle._httpMessage);
+    const idle = handles().filter(({ server, parser, _httpMessage }) =>
+      server && parser && !parser.incoming && !_httpMessage);
     const quiet = idle.filter((socket) => !socket.server.listening && before.get(socket) === socket.bytesRead);
     before = new Map(idle.map((socket) => [socket, socket.bytesRead]));
     return quiet;

@@ -1,8 +1,10 @@
 //! What an app can do with its primary, from its first line to its exit.
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
-use ganger::node::{Note, Report};
+use ganger::node::{Note, Report, Setting, launch};
 use ganger::proto::node::UserText;
 
 use super::client;
@@ -177,4 +179,46 @@ fn what_an_app_spawns_inherits_no_channel() {
     let mut pool = Pool::new(&version, SHARED, "spawn.cjs", Sockets::new().all());
     let worker = pool.spawn();
     assert_eq!(pool.said(worker, "LINKS"), serde_json::json!([]));
+}
+
+#[test]
+fn what_npm_and_npx_would_run_is_a_worker() {
+    let version = versions().pop().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let bin = folder.path().join("node_modules/.bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let server = "require('http').createServer((_, response) => response.end('1')).listen(process.env.PORT)";
+    std::fs::write(folder.path().join("server.js"), server).unwrap();
+    std::fs::write(bin.join("serve"), format!("#!/usr/bin/env node\n{server}")).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(bin.join("serve"), executable).unwrap();
+    let script = format!("node {}/server.js", folder.path().display());
+    let package = serde_json::json!({"scripts": {
+        "start": script, "shell": format!("true && exec {script}"), "own": "serve"
+    }});
+    for command in ["npm start", "npm run shell", "pnpm shell", "yarn own", "npx serve", "node --run start"] {
+        let preload = Path::new(env!("CARGO_MANIFEST_DIR")).join("share/node/drain.cjs");
+        let setting = Setting {
+            preload: Some(&preload),
+            slot: 0,
+            directory: folder.path(),
+            package: Some(&package.to_string()),
+            node_options: None,
+        };
+        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        let launch = launch(&argv, &setting).unwrap();
+        let sockets = Sockets::new();
+        let mut pool = Pool::new(&version, SHARED, "", sockets.all()).env("PORT", sockets.port());
+        let node = pool.node.parent().unwrap().display().to_string();
+        let first = launch.path_first.unwrap();
+        pool = pool.env("PATH", format!("{}:{node}:/usr/bin:/bin", first.display()));
+        if let Some(options) = &launch.node_options {
+            pool = pool.env("NODE_OPTIONS", options.display());
+        }
+        pool.argv = launch.argv;
+        let worker = pool.spawn();
+        pool.listening(worker);
+        pool.drain(worker, Duration::from_secs(30));
+        assert_eq!(pool.exited(worker), Some(0), "{command}");
+    }
 }

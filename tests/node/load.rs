@@ -10,7 +10,7 @@ use std::time::Duration;
 use ganger::node::{Policy, Report, UniqueId};
 
 use super::client::{self, Habit, Tally, load};
-use super::pool::{Fact, Pool, ROUND_ROBIN, SHARED, Sockets, here, prepared, versions};
+use super::pool::{Fact, Pool, ROUND_ROBIN, SHARED, Sockets, here, now, prepared, versions};
 
 const ALL_HABITS: [Habit; 8] = [
     Habit::Busy,
@@ -227,5 +227,59 @@ fn without_workers_connections_wait_for_the_next_one() {
         pool.listening(worker);
         assert_eq!(pool.during(move || waiting.join().unwrap()).trim(), worker.to_string());
         assert!(!pool.facts.iter().any(|fact| matches!(fact, Fact::Report(Report::Broken { .. }))));
+    }
+}
+
+/// A worker whose connections would stay for a minute; whether it drains within ten seconds.
+fn drains_soon(pool: &mut Pool, worker: UniqueId, what: &str) {
+    let begun = now();
+    pool.drain(worker, Duration::from_secs(60));
+    assert_eq!(pool.exited(worker), Some(0));
+    let took = now().since(begun);
+    eprintln!("{what}: drained in {took:?}");
+    assert!(took < Duration::from_secs(10), "{what}: {took:?}");
+}
+
+fn keeping(version: &str, sockets: &Sockets, env: &[(&str, &str)]) -> (Pool, UniqueId) {
+    let mut pool = Pool::new(version, SHARED, "work.cjs", sockets.all())
+        .env("PORT", sockets.port())
+        .env("KEEP_ALIVE", 60_000)
+        .env("FIXTURES", prepared(&["tls"]).display());
+    pool.env.extend(env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    let worker = pool.spawn();
+    pool.listening(worker);
+    (pool, worker)
+}
+
+#[test]
+fn idle_and_silent_connections_do_not_keep_a_worker() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let address = sockets.address();
+        let (mut pool, worker) = keeping(&version, &sockets, &[]);
+        let _silent = pool.during(move || client::connect(address).unwrap());
+        let _idle = pool.during(move || {
+            let mut stream = client::connect(address).unwrap();
+            client::ask(&mut stream, "/fast", "keep-alive").unwrap();
+            stream
+        });
+        drains_soon(&mut pool, worker, &format!("node {version}, http"));
+    }
+}
+
+#[test]
+fn idle_https_connections_do_not_keep_a_worker() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, worker) = keeping(&version, &sockets, &[("TLS", "1")]);
+        let mut command = Command::new(prepared(&["node", &versions()[0]]));
+        command.arg(here().join("apps/idle-client.cjs")).env("PORT", sockets.port().to_string());
+        // Standard input ends with the test, and the client with it.
+        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = client.stdout.take().unwrap();
+        pool.during(move || std::io::Read::read_exact(&mut output, &mut [0; 4]).unwrap());
+        drains_soon(&mut pool, worker, &format!("node {version}, https"));
+        drop(client.stdin.take());
+        client.wait().unwrap();
     }
 }

@@ -2,6 +2,7 @@
 //! hub, the workers' output and whatever else a test waits for.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
@@ -101,6 +102,8 @@ pub(crate) struct Pool {
     pub(crate) generation: u64,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) app: PathBuf,
+    /// Instead of `node [preload] app`.
+    pub(crate) argv: Vec<OsString>,
     pub(crate) workers: BTreeMap<UniqueId, Worker>,
     /// Facts that no wait has taken yet.
     pub(crate) facts: VecDeque<Fact>,
@@ -133,6 +136,7 @@ impl Pool {
             generation: 1,
             env: Vec::new(),
             app: here().join("apps").join(app),
+            argv: Vec::new(),
             workers: BTreeMap::new(),
             facts: VecDeque::new(),
             next: 1,
@@ -151,12 +155,18 @@ impl Pool {
         let channel = self.hub.open(worker, self.generation, self.policy).unwrap();
         let mut command = Command::new("sh");
         // The channel comes as standard input and becomes descriptor 3.
-        command.args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"]).arg(&self.node);
-        if self.preload {
-            let preload = Path::new(env!("CARGO_MANIFEST_DIR")).join("share/node/drain.cjs");
-            command.arg("--require").arg(preload);
+        command.args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"]);
+        if self.argv.is_empty() {
+            command.arg(&self.node);
+            if self.preload {
+                let preload = Path::new(env!("CARGO_MANIFEST_DIR")).join("share/node/drain.cjs");
+                command.arg("--require").arg(preload);
+            }
+            command.arg(&self.app);
+        } else {
+            command.args(&self.argv);
         }
-        command.arg(&self.app).envs(self.env.iter().cloned()).envs(environment(worker, None));
+        command.envs(self.env.iter().cloned()).envs(environment(worker, None));
         command.stdin(Stdio::from(channel)).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = child.stdout.take().unwrap();

@@ -12,4 +12,5 @@ const server = process.env.TLS
   ? require('https').createServer({ key: pem('key.pem'), cert: pem('cert.pem') }, answer)
   : require('http').createServer(answer);
 if (process.env.MAX_CONNECTIONS) server.maxConnections = Number(process.env.MAX_CONNECTIONS);
+if (process.env.KEEP_ALIVE) server.keepAliveTimeout = Number(process.env.KEEP_ALIVE);
 server.listen(Number(process.env.PORT));
