@@ -85,6 +85,7 @@ const WAIT: Flag = Flag::switch(
     "Wait for the verdict (the default; for clarity in ExecReload=)",
 );
 const NO_WAIT: Flag = Flag::switch(FlagId::NoWait, None, "no-wait", "Only ask; do not wait for the verdict");
+/// How long a verdict is waited for.
 const TIMEOUT: Flag = Flag::valued(
     FlagId::Timeout,
     None,

@@ -17,20 +17,18 @@ use super::settings::Layer;
 use super::source::{self, Sources, reason};
 use super::{environment, probe};
 
-/// Whether Node's cluster protocol is chosen by itself for node commands.
-const NODE_BY_ITSELF: bool = true;
-
 /// The protocol of a command that names none.
 #[must_use]
 pub fn default_protocol(argv: &[OsString]) -> Protocol {
-    if NODE_BY_ITSELF && is_node_command(argv) { Protocol::Node } else { Protocol::ListenFds }
+    if is_node_command(argv) { Protocol::Node } else { Protocol::ListenFds }
 }
 
-/// Whether `argv` runs Node.js: the program's file name is node's, or that of a runner that is node inside.
+/// Whether `argv` runs Node.js: the program's file name is node's, or that of a launcher whose script the node
+/// room runs in its place.
 #[must_use]
 pub fn is_node_command(argv: &[OsString]) -> bool {
     let program = argv.first().and_then(|first| Path::new(first).file_name()).and_then(|name| name.to_str());
-    matches!(program, Some("node" | "nodejs" | "tsx" | "ts-node" | "ts-node-esm"))
+    matches!(program, Some("node" | "nodejs" | "tsx" | "ts-node" | "npm" | "npx" | "pnpm" | "pnpx" | "yarn"))
 }
 
 /// Makes plans from settings.
@@ -437,10 +435,15 @@ mod tests {
     #[test]
     fn node_is_known_by_the_file_name_of_the_program() {
         let argv = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        for words in [&["node", "x.js"][..], &["/usr/bin/nodejs"], &["./node_modules/.bin/tsx", "x.ts"]] {
+        for words in [
+            &["node", "x.js"][..],
+            &["/usr/bin/nodejs"],
+            &["./node_modules/.bin/tsx", "x.ts"],
+            &["npm", "start"],
+        ] {
             assert!(is_node_command(&argv(words)), "{words:?}");
         }
-        for words in [&["npm", "start"][..], &["node.sh"], &["env", "node"], &["python3", "node"], &[]] {
+        for words in [&["node.sh"][..], &["env", "node"], &["python3", "node"], &[]] {
             assert!(!is_node_command(&argv(words)), "{words:?}");
         }
     }

@@ -397,6 +397,7 @@ impl<'a> Field<'a> {
 
 /// A value short enough for a message.
 pub(super) fn clip(text: &str) -> String {
+    // So many characters fit beside the words of a message.
     const MAX: usize = 60;
     if text.chars().count() <= MAX {
         text.to_owned()

@@ -14,6 +14,7 @@ mod looking;
 mod node_side;
 mod output;
 mod prober;
+mod publishing;
 mod readiness;
 mod reading;
 mod request;
@@ -22,6 +23,7 @@ mod setup;
 mod subjects;
 mod supervisor;
 mod telling;
+mod wishes;
 mod world;
 
 pub use request::{RunRequest, Target};

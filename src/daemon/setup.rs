@@ -51,14 +51,14 @@ pub enum Fatal {
     /// Something that the supervisor cannot do without is missing; for people.
     Setup(String),
     /// No worker could be kept running; for people.
-    Pool(String),
+    Hopeless(String),
 }
 
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(diagnostics) => diagnostics.fmt(f),
-            Self::Setup(reason) | Self::Pool(reason) => f.write_str(reason),
+            Self::Setup(reason) | Self::Hopeless(reason) => f.write_str(reason),
         }
     }
 }
@@ -167,7 +167,7 @@ async fn serve(
     supervisor.world.close_node();
     clean_up(&supervisor.world, &private);
     *out = std::mem::take(&mut supervisor.notifier);
-    failure.map_or(Ok(()), |reason| Err(Fatal::Pool(reason)))
+    failure.map_or(Ok(()), |reason| Err(Fatal::Hopeless(reason)))
 }
 
 /// The sockets that systemd passed, else those that the plan names.

@@ -5,17 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tracing::{error, info, warn};
+use tracing::error;
 
-use crate::dbus::{Ask, Caller, Notice, Origin, Wish, WorkerLabel};
+use crate::dbus::{Ask, Notice, Origin, Wish, WorkerLabel};
 use crate::os::{clock, signals};
-use crate::pool::{
-    Announcement, Command, Effect, Event, Outcome, Phase, Pool, PoolPhase, RequestId, Slot, SlotPhase,
-    Verdict, View, WorkerId, workers_in_words,
-};
-use crate::proto::node::UserText;
-use crate::systemd::notify::{Notifier, Sent};
-use crate::systemd::upward::{Asked, Reloading, Standing, Upward};
+use crate::pool::{Announcement, Command, Effect, Event, Pool, RequestId, Verdict, View, WorkerId};
+use crate::systemd::notify::Notifier;
+use crate::systemd::upward::Upward;
 use crate::systemd::watchdog::Watchdog;
 use crate::time::Monotonic;
 
@@ -25,7 +21,6 @@ use super::reading::Reader;
 use super::subjects::{Subject, Token};
 use super::telling;
 use super::world::World;
-use crate::os::poller::Interest;
 
 /// Events taken in between two looks at the outside, so that a flood of one kind cannot starve the rest.
 const MAX_FACTS_AT_ONCE: usize = 16_384;
@@ -74,18 +69,18 @@ pub(super) struct Callers {
     waiting: BTreeMap<RequestId, (oneshot::Sender<Verdict>, Option<Origin>)>,
     next: u64,
     /// systemd itself waits for the rollout under way (`ExecReload=`).
-    reload_by_manager: bool,
+    pub(super) reload_by_manager: bool,
 }
 
 impl Callers {
-    fn enter(&mut self, reply: oneshot::Sender<Verdict>, origin: Option<Origin>) -> RequestId {
+    pub(super) fn enter(&mut self, reply: oneshot::Sender<Verdict>, origin: Option<Origin>) -> RequestId {
         self.next = self.next.wrapping_add(1);
         let request = RequestId(self.next);
         self.waiting.insert(request, (reply, origin));
         request
     }
 
-    fn answer(&mut self, request: RequestId, verdict: Verdict) {
+    pub(super) fn answer(&mut self, request: RequestId, verdict: Verdict) {
         if let Some((reply, _)) = self.waiting.remove(&request) {
             // A caller who is gone does not want to know any more.
             let _ = reply.send(verdict);
@@ -142,7 +137,7 @@ impl Supervisor {
         self.publish();
     }
 
-    fn take_facts(&mut self) {
+    pub(super) fn take_facts(&mut self) {
         for _ in 0..MAX_FACTS_AT_ONCE {
             let Some(event) = self.world.facts.pop_front() else {
                 break;
@@ -152,7 +147,7 @@ impl Supervisor {
     }
 
     /// One fact into the pool, its orders out.
-    fn feed(&mut self, event: Event) {
+    pub(super) fn feed(&mut self, event: Event) {
         let now = clock::now();
         let effects = self.pool.handle(now, event);
         self.carry_out(now, effects);
@@ -252,13 +247,6 @@ impl Supervisor {
         }
     }
 
-    /// A signal has nobody to answer to; the log tells.
-    fn wish_by_signal(&mut self, wish: Wish) {
-        let (reply, _) = oneshot::channel();
-        self.take_ask(Ask { wish, reply, caller: Caller::default() });
-        self.take_facts();
-    }
-
     fn take_reports(&mut self) {
         for (subject, _writable) in self.world.subjects.reports() {
             match subject {
@@ -271,72 +259,6 @@ impl Supervisor {
                 Subject::Node => self.world.node_turn(clock::now()),
             }
         }
-    }
-
-    fn take_ask(&mut self, ask: Ask) {
-        let Ask { wish, reply, caller } = ask;
-        if let Some(uid) = caller.uid {
-            info!("{} was asked for by user {uid} (pid {})", in_words(&wish), caller.pid.unwrap_or(0));
-        }
-        match wish {
-            Wish::Reload { origin } => match self.reader.read() {
-                Ok(plan) => {
-                    for key in self.reader.waits_for_restart(&plan) {
-                        warn!("{key} was changed; that takes effect at the next restart of the service");
-                    }
-                    let request = self.callers.enter(reply, Some(origin));
-                    self.feed(Event::PlanLoaded { request, plan });
-                }
-                Err(message) => {
-                    error!("reload refused, nothing is changed: {message}");
-                    self.refuse(
-                        reply,
-                        format!("the configuration is not valid, nothing is changed\n{message}"),
-                    );
-                }
-            },
-            Wish::Command(command) => {
-                let request = self.callers.enter(reply, None);
-                self.feed(Event::Asked { request, command });
-            }
-            Wish::Send { slot, json } => {
-                let verdict = self.send(slot, &json);
-                let _ = reply.send(verdict);
-            }
-        }
-    }
-
-    /// A message for the apps of one slot or of all.
-    fn send(&mut self, slot: Option<Slot>, json: &str) -> Verdict {
-        let generation = self.pool.generation();
-        let verdict = |outcome, message: String| Verdict { outcome, message, generation, failure: None };
-        let text = match UserText::from_json(json) {
-            Ok(text) => text,
-            Err(error) => return verdict(Outcome::Refused, error.to_string()),
-        };
-        let view = self.pool.view();
-        if let Some(slot) = slot.filter(|slot| view.slots.iter().all(|known| known.slot != *slot)) {
-            return verdict(Outcome::NotFound, format!("there is no slot {slot}"));
-        }
-        let (mut sent, mut refused) = (0_u32, None);
-        let targets = view.workers.iter().filter(|worker| worker.phase <= Phase::Ready);
-        for worker in targets.filter(|worker| slot.is_none_or(|slot| worker.slot == slot)) {
-            match self.world.send_message(worker.worker, &text) {
-                Ok(()) => sent = sent.saturating_add(1),
-                Err(reason) => refused = Some(format!("worker {} does not get it: {reason}", worker.slot)),
-            }
-        }
-        match refused {
-            None if sent > 0 => verdict(Outcome::Done, format!("sent to {}", workers_in_words(sent))),
-            None => verdict(Outcome::Failed, "there is no worker to send it to".to_owned()),
-            Some(reason) if sent > 0 => verdict(Outcome::Partly, reason),
-            Some(reason) => verdict(Outcome::Failed, reason),
-        }
-    }
-
-    fn refuse(&self, reply: oneshot::Sender<Verdict>, message: String) {
-        let generation = self.pool.generation();
-        let _ = reply.send(Verdict { outcome: Outcome::Failed, message, generation, failure: None });
     }
 
     fn probe(&mut self, now: Monotonic, worker: WorkerId) {
@@ -353,100 +275,5 @@ impl Supervisor {
             // The loop is gone only when the supervisor is.
             let _ = findings.send(Finding(Event::Probed { worker, outcome })).await;
         });
-    }
-
-    // ---- telling -------------------------------------------------------------------------------------
-
-    /// Tells everyone who looks how the pool stands now.
-    fn publish(&mut self) {
-        let now = clock::now();
-        let mut view = self.pool.view();
-        self.world.add_counts(&mut view);
-        let view = Arc::new(view);
-        self.tell_manager(now, &view);
-        self.view.send_if_modified(|known| {
-            let changed = **known != *view;
-            if changed {
-                *known = view;
-            }
-            changed
-        });
-    }
-
-    fn tell_manager(&mut self, now: Monotonic, view: &View) {
-        let asked = if self.callers.reload_by_manager { Asked::ByServiceManager } else { Asked::ByOthers };
-        let failed = view.slots.iter().filter(|slot| slot.phase == SlotPhase::Failed).count();
-        let stopping = view.phase == PoolPhase::Stopping;
-        let remark = view.last_reload.as_ref().filter(|last| last.verdict.outcome != Outcome::Done);
-        let standing = Standing {
-            ready: view.ready,
-            wanted: view.wanted,
-            generation: view.generation.0,
-            serving: !matches!(view.phase, PoolPhase::Starting),
-            reloading: view.reload.as_ref().map(|reload| Reloading {
-                asked,
-                generation: reload.generation.0,
-                done: reload.done,
-                total: reload.total,
-                aborting: reload.aborting,
-            }),
-            stopping: stopping.then(|| u32::try_from(view.workers.len()).unwrap_or(u32::MAX)),
-            failed_slots: u32::try_from(failed).unwrap_or(u32::MAX),
-            patience: self.pool.busy_until().map(|until| until.since(now)),
-            remark: remark.map(|last| last.verdict.message.as_str()),
-        };
-        for message in self.upward.observe(now, &standing) {
-            self.send_upward(message);
-        }
-        if let Some(watchdog) = &mut self.watchdog
-            && watchdog.is_due(now)
-        {
-            use crate::proto::notify::Assignment;
-            use crate::systemd::notify::{Kind, Message};
-            self.send_upward(Message::new(Kind::Watchdog, &[Assignment::Watchdog]));
-        }
-    }
-
-    pub(super) fn send_upward(&mut self, message: crate::systemd::notify::Message) {
-        let sent = self.notifier.send(message);
-        self.after_sending(sent);
-    }
-
-    fn flush_upward(&mut self) {
-        let sent = self.notifier.flush();
-        self.after_sending(sent);
-    }
-
-    /// A full socket is waited for; an empty queue is not.
-    fn after_sending(&mut self, sent: Result<Sent, crate::systemd::notify::NotifyError>) {
-        match sent {
-            Ok(Sent::Now | Sent::Inert) => {
-                if let (Some(token), Some(socket)) = (self.upward_token.take(), self.notifier.socket()) {
-                    self.world.subjects.forget(socket, token);
-                }
-            }
-            Ok(Sent::Later) if self.upward_token.is_none() => {
-                if let Some(socket) = self.notifier.socket() {
-                    let watch = self.world.subjects.watch(socket, Subject::Upward, Interest::ReadWrite);
-                    self.upward_token = watch.ok();
-                }
-            }
-            Ok(Sent::Later) => {}
-            Err(error) => warn!("failed to {error}"),
-        }
-    }
-}
-
-/// A wish as the log names it.
-fn in_words(wish: &Wish) -> String {
-    match wish {
-        Wish::Reload { .. } => "a reload".to_owned(),
-        Wish::Command(Command::Restart { slot: None }) => "a restart".to_owned(),
-        Wish::Command(Command::Restart { slot: Some(slot) }) => format!("a restart of slot {slot}"),
-        Wish::Command(Command::Scale { to }) => format!("scaling ({to:?})"),
-        Wish::Command(Command::Signal { signal, .. }) => format!("signal {}", signals::name(*signal)),
-        Wish::Command(Command::Reset { .. }) => "a reset".to_owned(),
-        Wish::Command(Command::Stop) => "a stop".to_owned(),
-        Wish::Send { .. } => "a message".to_owned(),
     }
 }

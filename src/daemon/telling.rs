@@ -27,97 +27,79 @@ pub(super) fn subject(announcement: &Announcement) -> Option<WorkerId> {
 
 /// Logs one announcement. `label` names the worker that it is about, when it is about one.
 pub(super) fn announce(announcement: &Announcement, label: Option<WorkerLabel>) {
-    let slot = match announcement {
-        // A worker that never ran has no process to find its slot by.
-        Announcement::WorkerExited { slot, .. } => Some(slot.0),
-        Announcement::PoolReady
-        | Announcement::WorkerStarted { .. }
+    match announcement {
+        Announcement::WorkerStarted { .. }
         | Announcement::WorkerReady { .. }
         | Announcement::WorkerDraining { .. }
         | Announcement::WorkerKilled { .. }
-        | Announcement::SlotWaiting { .. }
-        | Announcement::SlotFailed { .. }
-        | Announcement::ReloadStarted { .. }
-        | Announcement::ReloadAborting { .. }
-        | Announcement::ReloadFinished { .. }
-        | Announcement::Stopping => label.map(|label| label.slot.0),
-    };
-    let generation = label.map(|label| label.generation.0);
-    let pid = label.and_then(|label| label.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
-    let place = slot.map_or_else(String::new, |slot| format!("worker {slot}"));
-    match announcement {
+        | Announcement::WorkerExited { .. } => about_worker(announcement, label),
         Announcement::PoolReady => info!(message_id = message_id::POOL_READY, "ready"),
-        Announcement::WorkerStarted { .. } => {
-            info!(
-                message_id = message_id::WORKER_STARTED,
-                ganger_worker = slot,
-                ganger_generation = generation,
-                "{place} started{pid}"
-            );
-        }
-        Announcement::WorkerReady { took, .. } => {
-            info!(
-                message_id = message_id::WORKER_READY,
-                ganger_worker = slot,
-                ganger_generation = generation,
-                "{place} is ready after {}{pid}",
-                format_span(*took)
-            );
-        }
-        Announcement::WorkerDraining { cause, .. } => {
-            info!(
-                ganger_worker = slot,
-                ganger_generation = generation,
-                "{place} is asked to leave: it {cause}{pid}"
-            );
-        }
-        Announcement::WorkerKilled { cause, .. } => {
-            warn!(
-                message_id = message_id::WORKER_KILLED,
-                ganger_worker = slot,
-                ganger_generation = generation,
-                "{place} did not leave in time and is killed: it {cause}{pid}"
-            );
-        }
-        Announcement::WorkerExited { cause, expected: true, .. } => {
-            info!(
-                message_id = message_id::WORKER_EXITED,
-                ganger_worker = slot,
-                ganger_generation = generation,
-                "{place} is gone: it {cause}{pid}"
-            );
-        }
-        Announcement::WorkerExited { cause, expected: false, .. } => {
-            warn!(
-                message_id = message_id::WORKER_EXITED,
-                ganger_worker = slot,
-                ganger_generation = generation,
-                "{place} {cause}{pid}"
-            );
-        }
-        Announcement::SlotWaiting { slot, delay } => {
-            warn!(ganger_worker = slot.0, "slot {slot} starts its next worker in {}", format_span(*delay));
-        }
-        Announcement::SlotFailed { slot, cause } => {
-            error!(
-                message_id = message_id::SLOT_FAILED,
-                ganger_worker = slot.0,
-                "slot {slot} has failed: its worker {cause}, too often in too short a time; \
-                 \"ganger reset\" tries again at once"
-            );
-        }
-        Announcement::ReloadStarted { generation } => {
-            info!(
-                message_id = message_id::RELOAD_STARTED,
-                ganger_generation = generation.0,
-                "reloading to generation {generation}"
-            );
-        }
+        Announcement::SlotWaiting { slot, delay } => warn!(
+            message_id = message_id::SLOT_WAITING,
+            ganger_worker = slot.0,
+            "slot {slot} starts its next worker in {}",
+            format_span(*delay)
+        ),
+        Announcement::SlotFailed { slot, cause } => error!(
+            message_id = message_id::SLOT_FAILED,
+            ganger_worker = slot.0,
+            "slot {slot} has failed: its worker {cause}, too often in too short a time; \"ganger reset\" tries \
+             again at once"
+        ),
+        Announcement::ReloadStarted { generation } => info!(
+            message_id = message_id::RELOAD_STARTED,
+            ganger_generation = generation.0,
+            "reloading to generation {generation}"
+        ),
         Announcement::ReloadAborting { generation, reason } => {
             error!(ganger_generation = generation.0, "generation {generation} is taken back: {reason}");
         }
         Announcement::ReloadFinished { generation, verdict } => reload_finished(generation.0, verdict),
         Announcement::Stopping => info!(message_id = message_id::STOPPING, "stopping"),
+    }
+}
+
+/// Logs what happened to one worker.
+fn about_worker(announcement: &Announcement, label: Option<WorkerLabel>) {
+    // A worker that never ran has no process to find its slot by.
+    let own = if let Announcement::WorkerExited { slot, .. } = announcement { Some(slot.0) } else { None };
+    let slot = own.or(label.map(|label| label.slot.0));
+    let generation = label.map(|label| label.generation.0);
+    let pid = label.and_then(|label| label.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let place = slot.map_or_else(String::new, |slot| format!("worker {slot}"));
+    let (is_warning, id, text) = match announcement {
+        Announcement::WorkerStarted { .. } => {
+            (false, message_id::WORKER_STARTED, format!("{place} started{pid}"))
+        }
+        Announcement::WorkerReady { took, .. } => {
+            let text = format!("{place} is ready after {}{pid}", format_span(*took));
+            (false, message_id::WORKER_READY, text)
+        }
+        Announcement::WorkerDraining { cause, .. } => {
+            (false, message_id::WORKER_DRAINING, format!("{place} is asked to leave: it {cause}{pid}"))
+        }
+        Announcement::WorkerKilled { cause, .. } => {
+            let text = format!("{place} did not leave in time and is killed: it {cause}{pid}");
+            (true, message_id::WORKER_KILLED, text)
+        }
+        Announcement::WorkerExited { cause, expected: true, .. } => {
+            (false, message_id::WORKER_EXITED, format!("{place} is gone: it {cause}{pid}"))
+        }
+        Announcement::WorkerExited { cause, expected: false, .. } => {
+            (true, message_id::WORKER_EXITED, format!("{place} {cause}{pid}"))
+        }
+        Announcement::PoolReady
+        | Announcement::SlotWaiting { .. }
+        | Announcement::SlotFailed { .. }
+        | Announcement::ReloadStarted { .. }
+        | Announcement::ReloadAborting { .. }
+        | Announcement::ReloadFinished { .. }
+        | Announcement::Stopping => return,
+    };
+    if is_warning {
+        warn!(message_id = id, ganger_worker = slot, ganger_generation = generation, "{text}");
+    } else {
+        info!(message_id = id, ganger_worker = slot, ganger_generation = generation, "{text}");
     }
 }
 

@@ -12,6 +12,7 @@ use super::{MAX_JSON_BYTES, Origin, Wish};
 use crate::pool::{Command, ScaleTo, Slot};
 
 pub(super) const INVALID_ARGS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
+/// The answer to one wish too many.
 pub(super) const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
 pub(super) const UNKNOWN_METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
 

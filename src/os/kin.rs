@@ -50,12 +50,16 @@ pub fn kill_child(pid: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::io::Write;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn a_process_is_known_by_the_mark_it_was_started_with() {
-        let mut child = Command::new("sleep").arg("60").env("MARK", "one").spawn().unwrap();
-        // spawn() returns after the exec.
+        let mut cat = Command::new("cat");
+        let mut child = cat.env("MARK", "one").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // An echo proves that the program runs, and so has its environment.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         assert!(is_marked(child.id(), "MARK=one"));
         assert!(!is_marked(child.id(), "MARK=on"));
         kill_child(child.id());

@@ -15,7 +15,7 @@ pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
         Err(Fatal::Config(faults)) => {
             Err(Failure::usage(format!("the configuration is not valid\n{faults}")))
         }
-        Err(Fatal::Setup(reason) | Fatal::Pool(reason)) => Err(Failure::new(Exit::Failed, reason)),
+        Err(Fatal::Setup(reason) | Fatal::Hopeless(reason)) => Err(Failure::new(Exit::Failed, reason)),
     }
 }
 

@@ -1,0 +1,101 @@
+//! What people ask for, on its way to the pool: a reload is read first, a message goes straight to the apps, the
+//! rest is the pool's.
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::dbus::{Ask, Caller, Wish};
+use crate::os::signals;
+use crate::pool::{Command, Event, Outcome, Phase, Slot, Verdict, workers_in_words};
+use crate::proto::node::UserText;
+
+use super::supervisor::Supervisor;
+
+impl Supervisor {
+    /// A signal has nobody to answer to; the log tells.
+    pub(super) fn wish_by_signal(&mut self, wish: Wish) {
+        let (reply, _) = oneshot::channel();
+        self.take_ask(Ask { wish, reply, caller: Caller::default() });
+        self.take_facts();
+    }
+
+    pub(super) fn take_ask(&mut self, ask: Ask) {
+        let Ask { wish, reply, caller } = ask;
+        if let Some(uid) = caller.uid {
+            info!("{} was asked for by user {uid} (pid {})", in_words(&wish), caller.pid.unwrap_or(0));
+        }
+        match wish {
+            Wish::Reload { origin } => match self.reader.read() {
+                Ok(plan) => {
+                    for key in self.reader.waits_for_restart(&plan) {
+                        warn!("{key} was changed; that takes effect at the next restart of the service");
+                    }
+                    let request = self.callers.enter(reply, Some(origin));
+                    self.feed(Event::PlanLoaded { request, plan });
+                }
+                Err(message) => {
+                    error!("reload refused, nothing is changed: {message}");
+                    self.refuse(
+                        reply,
+                        format!("the configuration is not valid, nothing is changed\n{message}"),
+                    );
+                }
+            },
+            Wish::Command(command) => {
+                let request = self.callers.enter(reply, None);
+                self.feed(Event::Asked { request, command });
+            }
+            Wish::Send { slot, json } => {
+                let verdict = self.send(slot, &json);
+                let _ = reply.send(verdict);
+            }
+        }
+    }
+
+    /// A message for the apps of one slot or of all.
+    fn send(&mut self, slot: Option<Slot>, json: &str) -> Verdict {
+        let generation = self.pool.generation();
+        let verdict = |outcome, message: String| Verdict { outcome, message, generation, failure: None };
+        let text = match UserText::from_json(json) {
+            Ok(text) => text,
+            Err(error) => return verdict(Outcome::Refused, error.to_string()),
+        };
+        let view = self.pool.view();
+        if let Some(slot) = slot.filter(|slot| view.slots.iter().all(|known| known.slot != *slot)) {
+            return verdict(Outcome::NotFound, format!("there is no slot {slot}"));
+        }
+        let (mut sent, mut refused) = (0_u32, None);
+        let targets = view.workers.iter().filter(|worker| worker.phase <= Phase::Ready);
+        for worker in targets.filter(|worker| slot.is_none_or(|slot| worker.slot == slot)) {
+            match self.world.send_message(worker.worker, &text) {
+                Ok(()) => sent = sent.saturating_add(1),
+                Err(reason) => refused = Some(format!("worker {} does not get it: {reason}", worker.slot)),
+            }
+        }
+        match refused {
+            None if sent > 0 => verdict(Outcome::Done, format!("sent to {}", workers_in_words(sent))),
+            None => verdict(Outcome::Failed, "there is no worker to send it to".to_owned()),
+            Some(reason) if sent > 0 => verdict(Outcome::Partly, reason),
+            Some(reason) => verdict(Outcome::Failed, reason),
+        }
+    }
+
+    fn refuse(&self, reply: oneshot::Sender<Verdict>, message: String) {
+        let generation = self.pool.generation();
+        let _ = reply.send(Verdict { outcome: Outcome::Failed, message, generation, failure: None });
+    }
+}
+
+/// A wish as the log names it.
+fn in_words(wish: &Wish) -> String {
+    match wish {
+        Wish::Reload { .. } => "a reload".to_owned(),
+        Wish::Command(Command::Restart { slot: None }) => "a restart".to_owned(),
+        Wish::Command(Command::Restart { slot: Some(slot) }) => format!("a restart of slot {slot}"),
+        Wish::Command(Command::Scale { to }) => format!("scaling ({to:?})"),
+        Wish::Command(Command::Signal { signal, .. }) => format!("signal {}", signals::name(*signal)),
+        Wish::Command(Command::Reset { .. }) => "a reset".to_owned(),
+        Wish::Command(Command::Stop) => "a stop".to_owned(),
+        Wish::Send { .. } => "a message".to_owned(),
+    }
+}
