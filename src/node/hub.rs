@@ -1,19 +1,21 @@
 //! All descriptors of the primary's side behind one: an epoll(7) instance that its owner watches. Carries out
 //! what [`Primary`] orders and hands up what it reports.
 
+mod doors;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
+use doors::Door;
+
 use super::connection::{Connection, ConnectionError, Received};
-use super::sockets::{Acceptor, Socket, same_path};
+use super::sockets::{Socket, same_path};
 use super::{
     Action, ConnectionId, Farewell, Handle, Heard, Inherited, ListenerId, Policy, Primary, Report, UniqueId,
 };
@@ -23,14 +25,10 @@ use crate::time::Monotonic;
 
 /// Events taken in one turn.
 const EVENTS_PER_TURN: usize = 64;
-/// Connections accepted in one turn.
-const ACCEPTS_PER_TURN: usize = 64;
 /// Bytes read from one channel in one turn.
 const READ_BYTES: usize = 64 * 1024;
 /// Reads of what a dead worker left: more than a socket's buffer holds.
 const LAST_READS: usize = 64;
-/// How long accepting pauses when there are no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// In an event's number: it is a listener's, not a channel's.
 const LISTENER_BIT: u64 = 1 << 63;
 
@@ -101,15 +99,6 @@ struct Link {
     connection: Connection,
     /// The epoll instance watches for room to write.
     writing: bool,
-}
-
-/// A listener of round-robin.
-#[derive(Debug)]
-struct Door {
-    acceptor: Acceptor,
-    watched: bool,
-    /// Someone may be waiting: not yet found empty.
-    maybe_ready: bool,
 }
 
 impl Hub {
@@ -368,90 +357,6 @@ impl Hub {
             },
         }
     }
-
-    fn accept(&mut self, now: Monotonic, knocked: &BTreeSet<ListenerId>, turn: &mut Turn) {
-        for listener in knocked {
-            if let Some(door) = self.doors.get_mut(listener) {
-                door.maybe_ready = true;
-            }
-        }
-        if self.paused.is_some_and(|until| now < until) {
-            return;
-        }
-        self.paused = None;
-        for _ in 0..ACCEPTS_PER_TURN {
-            let ready = |listener| self.doors.get(&listener).is_some_and(|door| door.maybe_ready);
-            let mut open = self.primary.accepting().filter(|(_, room)| *room > 0);
-            let Some((listener, _)) = open.find(|(listener, _)| ready(*listener)) else { return };
-            drop(open);
-            let Some(door) = self.doors.get_mut(&listener) else { return };
-            match door.acceptor.accept() {
-                Ok(fd) => {
-                    let connection = ConnectionId(self.next_connection);
-                    self.next_connection = self.next_connection.saturating_add(1);
-                    self.connections.insert(connection, Arc::new(fd));
-                    let actions = self.primary.accepted(listener, connection);
-                    self.perform(now, actions, &mut turn.reports);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => door.maybe_ready = false,
-                Err(error) if no_room(&error) => {
-                    self.paused = Some(now + ACCEPT_PAUSE);
-                    turn.reports.push(Report::AcceptPaused { reason: error.to_string() });
-                    return;
-                }
-                // The client has gone again (accept(2), "Error handling"); the next one may be there.
-                Err(_) => {}
-            }
-        }
-        turn.more = true;
-    }
-
-    /// Watches what there is room for. A listener that woke us for nothing is left alone until there is.
-    fn watch(&mut self, knocked: &BTreeSet<ListenerId>) {
-        let accepting: Vec<_> = self.primary.accepting().collect();
-        for (listener, room) in accepting {
-            let wanted = room > 0 && self.paused.is_none();
-            let idle_knock = !wanted && knocked.contains(&listener);
-            if wanted && !self.doors.get(&listener).is_some_and(|door| door.watched) {
-                self.open_door(listener);
-            } else if idle_knock
-                && let Some(door) = self.doors.get_mut(&listener)
-                && door.watched
-            {
-                door.watched = false;
-                let _ = self.epoll.delete(&door.acceptor);
-            }
-        }
-        for (worker, link) in &mut self.channels {
-            let wanted = link.connection.wants_write();
-            if wanted != link.writing {
-                let out = if wanted { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-                let mut event = EpollEvent::new(EpollFlags::EPOLLIN | out, worker.get());
-                link.writing = self.epoll.modify(&link.connection, &mut event).is_ok() && wanted;
-            }
-        }
-    }
-
-    fn open_door(&mut self, listener: ListenerId) {
-        if let Some(socket) = self.sockets.get(&listener)
-            && !self.doors.contains_key(&listener)
-            && let Ok(acceptor) = socket.acceptor()
-        {
-            self.doors.insert(listener, Door { acceptor, watched: false, maybe_ready: false });
-        }
-        if let Some(door) = self.doors.get_mut(&listener) {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER_BIT | u64::from(listener.0));
-            door.watched = matches!(self.epoll.add(&door.acceptor, event), Ok(()) | Err(Errno::EEXIST));
-        }
-    }
-
-    fn close_door(&mut self, listener: ListenerId) {
-        if let Some(door) = self.doors.remove(&listener)
-            && door.watched
-        {
-            let _ = self.epoll.delete(&door.acceptor);
-        }
-    }
 }
 
 impl AsFd for Hub {
@@ -459,18 +364,4 @@ impl AsFd for Hub {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.0.as_fd()
     }
-}
-
-impl AsFd for Acceptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
-        }
-    }
-}
-
-fn no_room(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS))
 }
