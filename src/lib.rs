@@ -8,7 +8,7 @@
 //! | 1 | [`plan`] | the checked desired state |
 //! | 1 | [`proto`] | the grammars that cross a border |
 //! | 1 | [`os`] | how the kernel is asked: the only unsafe code |
-//! | 2 | [`pool`] | what to do next: events in, effects out |
+//! | 2 | [`pool`] | what to do next: events in, effects out; what is left of it in a [`proto::state`] document |
 //! | 2 | [`systemd`] | how the service manager and the journal are spoken to |
 //! | 2 | [`config`] | how text becomes a plan |
 //! | 3 | [`node`] | the primary's side of Node's cluster protocol |

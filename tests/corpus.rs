@@ -9,6 +9,8 @@ use std::path::Path;
 mod listen_fds;
 #[path = "../fuzz/claims/notify.rs"]
 mod notify;
+#[path = "../fuzz/claims/state.rs"]
+mod state;
 
 /// Calls `check` with every file of one target's corpus.
 fn replay(target: &str, check: fn(&[u8])) {
@@ -31,4 +33,9 @@ fn every_known_notify_datagram_keeps_the_claims() {
 #[test]
 fn every_known_set_of_variables_keeps_the_claims() {
     replay("listen_fds", listen_fds::check);
+}
+
+#[test]
+fn every_known_hand_over_document_keeps_the_claims() {
+    replay("state", state::check);
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::fixture::{plan, secs};
 use super::*;
 use crate::plan::{Health, HealthCheck, Plan, ReadyWhen};
+use crate::proto::state::State;
 use crate::time::Monotonic;
 
 const DEFAULT_EVENTS: u64 = 100_000;
@@ -78,6 +79,8 @@ struct Game {
     heal: bool,
     /// Of all events and effects, when the game is one of those that are compared.
     digest: Option<u64>,
+    /// The pool as another ganger goes on with it, when the game is one of those that are handed over.
+    twin: Option<Pool>,
 }
 
 impl Game {
@@ -103,6 +106,7 @@ impl Game {
             left: false,
             heal: false,
             digest: compared.then_some(0),
+            twin: None,
         };
         game.obey(effects);
         game
@@ -148,7 +152,12 @@ impl Game {
     fn feed(&mut self, event: Event) {
         self.events += 1;
         let told = self.digest.is_some().then(|| event.clone());
+        let twin_effects = self.twin.as_mut().map(|twin| twin.handle(self.now, event.clone()));
         let effects = self.pool.handle(self.now, event);
+        if let Some(twin_effects) = twin_effects {
+            assert_eq!(twin_effects, effects, "the restored pool has another future");
+            self.hand_over_now_and_then();
+        }
         if let (Some(digest), Some(event)) = (&mut self.digest, told) {
             for byte in format!("{event:?}{effects:?}").bytes() {
                 *digest = (*digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -156,6 +165,16 @@ impl Game {
         }
         self.obey(effects);
         self.check();
+    }
+
+    /// Every so often the twin makes room for a pool that went through the whole document.
+    fn hand_over_now_and_then(&mut self) {
+        if self.twin.is_some() && self.events.is_multiple_of(7) {
+            let twin = handed_over(&self.pool, self.now);
+            assert_eq!(twin, self.pool, "something was lost on the way");
+            assert_eq!(twin.next_deadline(), self.pool.next_deadline());
+            self.twin = Some(twin);
+        }
     }
 
     fn obey(&mut self, effects: Vec<Effect>) {
@@ -471,6 +490,12 @@ impl Game {
     }
 }
 
+/// The pool, written, read and restored.
+fn handed_over(pool: &Pool, now: Monotonic) -> Pool {
+    let document = pool.save().write().unwrap();
+    Pool::restore(State::read(&document).unwrap(), now).unwrap()
+}
+
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
@@ -496,5 +521,14 @@ fn the_same_seed_gives_the_same_effects() {
     for seed in 1..6 {
         let game = || Game::new(seed, true).play(1000);
         assert_eq!(game(), game());
+    }
+}
+
+#[test]
+fn a_pool_that_was_written_and_restored_has_the_same_future() {
+    for seed in 1_000..1_008 {
+        let mut game = Game::new(seed, false);
+        game.twin = Some(handed_over(&game.pool, game.now));
+        game.play(1_500);
     }
 }

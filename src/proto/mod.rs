@@ -6,3 +6,4 @@
 pub mod listen_fds;
 pub mod node;
 pub mod notify;
+pub mod state;
