@@ -2,7 +2,9 @@
 
 use super::machine::{Effects, Pool};
 use super::slot::Holder;
-use super::{Announcement, Cause, Effect, GenerationId, Outcome, PoolPhase, Slot, SlotView, View, WorkerId};
+use super::{
+    Announcement, Cause, Effect, Exit, GenerationId, Outcome, PoolPhase, Slot, SlotView, View, WorkerId,
+};
 use crate::plan::AllFailed;
 use crate::time::Monotonic;
 
@@ -164,7 +166,10 @@ impl Pool {
             let failed = self.places.values().all(|place| matches!(place.holder, Holder::Failed { .. }))
                 && self.plan(self.generation).restart.all_failed == AllFailed::Exit;
             if finished || failed || self.cannot_start() {
-                let failure = (!finished).then(|| self.why_hopeless());
+                let clean = |cause: &Cause| *cause == Cause::Exit(Exit::Code(0));
+                let well =
+                    finished && self.places.values().filter_map(|it| it.last_failure.as_ref()).all(clean);
+                let failure = (!well).then(|| self.why_hopeless());
                 self.begin_ending(now, None, failure, out);
             }
         }
