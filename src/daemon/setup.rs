@@ -75,8 +75,9 @@ fn io_failed(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {
 
 /// Sets everything up, runs, and cleans up.
 pub(super) fn run(request: &RunRequest) -> Result<(), Fatal> {
-    // Before any thread: every thread inherits the mask.
-    let signals = Signals::block(&signals::SUPERVISOR).map_err(failed)?;
+    // Before any thread: every thread inherits the mask. For good: a SIGTERM that comes when all is done must
+    // not turn an orderly end into a death by signal.
+    let signals = Signals::block(&signals::SUPERVISOR).map_err(failed)?.for_good();
     let mut notifier = Notifier::from_env().unwrap_or_else(|_| Notifier::inert());
     let outcome = supervise(request, signals, &mut notifier);
     if let Err(fatal) = &outcome {
@@ -177,6 +178,11 @@ fn listeners(plan: &Plan) -> Result<(Vec<Listener>, Vec<SocketPath>), Fatal> {
         for listener in &adopted {
             let (address, name) = (where_it_is(listener.address.as_ref()), &listener.name);
             info!("serving {address} ({name}), passed by the service manager");
+            // Once and never again: the flag lies on what all workers share. As descriptor 0 a socket stays as it
+            // came: programs of that kind often cannot go on after EAGAIN.
+            if plan.protocol != Protocol::Stdin {
+                sockets::set_nonblocking(&listener.fd, true).map_err(failed)?;
+            }
         }
         return Ok((adopted, Vec::new()));
     }
@@ -191,6 +197,9 @@ fn listeners(plan: &Plan) -> Result<(Vec<Listener>, Vec<SocketPath>), Fatal> {
     let (mut listeners, mut paths) = (Vec::new(), Vec::new());
     for wanted in &plan.listen {
         let bound = sockets::bind(wanted).map_err(failed)?;
+        if plan.protocol == Protocol::Stdin {
+            sockets::set_nonblocking(&bound.fd, false).map_err(failed)?;
+        }
         let name = FdName::new(&wanted.name).map_err(|error| Fatal::Setup(error.to_string()))?;
         info!("listening on {} ({name})", bound.address);
         if let Address::Unix(path) = &bound.address {

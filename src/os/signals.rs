@@ -38,6 +38,7 @@ pub struct Arrived {
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
+    mask: SigSet,
     before: SigSet,
 }
 
@@ -54,7 +55,14 @@ impl Signals {
             .attempted(|| "block signals")?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .attempted(|| "open a signal descriptor")?;
-        Ok(Self { fd, before })
+        Ok(Self { fd, mask, before })
+    }
+
+    /// Leaves the signals blocked for as long as the process lives, also when this value is dropped.
+    #[must_use]
+    pub fn for_good(mut self) -> Self {
+        self.before = self.before | self.mask;
+        self
     }
 
     /// The next signal; `None` when there is none now.

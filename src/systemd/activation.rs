@@ -179,8 +179,8 @@ impl Adopted {
 }
 
 impl Listener {
-    /// Makes a listener of a socket, if it is one, and sets `O_NONBLOCK`: once, and never again, because the
-    /// flag lies on what all workers share.
+    /// Makes a listener of a socket, if it is one. `O_NONBLOCK` is left as it came: it lies on what all workers
+    /// share, and only the plan knows what they need.
     ///
     /// # Errors
     /// [`Unfit`].
@@ -195,7 +195,6 @@ impl Listener {
             Role::Idle => return Err(Unfit::NotListening),
         }
         sockets::set_cloexec(&fd).map_err(Unfit::Unusable)?;
-        sockets::set_nonblocking(&fd, true).map_err(Unfit::Unusable)?;
         Ok(Self { name, fd, kind: socket.kind, address: socket.address, inode: socket.inode })
     }
 
@@ -244,12 +243,12 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_every_kind_become_non_blocking_listeners() {
+    fn sockets_of_every_kind_become_listeners() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap().to_string();
         let tcp = listener(tcp).unwrap();
         assert_eq!((tcp.kind, tcp.address_text()), (SocketKind::Stream, address));
-        assert!(sockets::is_nonblocking(&tcp.fd).unwrap() && tcp.inode > 0);
+        assert!(!sockets::is_nonblocking(&tcp.fd).unwrap() && tcp.inode > 0);
 
         let udp = listener(UdpSocket::bind("[::1]:0").unwrap()).unwrap();
         assert!(udp.kind == SocketKind::Datagram && udp.address_text().starts_with("[::1]:"));
