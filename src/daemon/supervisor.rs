@@ -235,7 +235,11 @@ impl Supervisor {
     fn take_signal(&mut self, signal: i32) {
         use nix::libc;
         match signal {
-            libc::SIGCHLD => self.world.reap(),
+            libc::SIGCHLD => {
+                // Who has ended may have spoken before: once reaped, nobody knows whose words they were.
+                self.inbox.read(&mut self.world);
+                self.world.reap();
+            }
             libc::SIGHUP => self.wish_by_signal(Wish::Reload { origin: Origin::Signal }),
             libc::SIGINT if self.interrupted => self.feed(Event::Interrupted),
             libc::SIGINT => {
