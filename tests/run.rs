@@ -1,0 +1,16 @@
+//! `ganger run` as a whole: a real supervisor, real workers, and the test as service manager and client.
+//! Each test states one claim; an F-number names the failure story of another supervisor that it stands for.
+
+#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+#[path = "run/stage.rs"]
+mod stage;
+
+#[path = "run/contract.rs"]
+mod contract;
+#[path = "run/crash.rs"]
+mod crash;
+#[path = "run/manager.rs"]
+mod manager;
+#[path = "run/readiness.rs"]
+mod readiness;
