@@ -178,11 +178,6 @@ fn listeners(plan: &Plan) -> Result<(Vec<Listener>, Vec<SocketPath>), Fatal> {
         for listener in &adopted {
             let (address, name) = (where_it_is(listener.address.as_ref()), &listener.name);
             info!("serving {address} ({name}), passed by the service manager");
-            // Once and never again: the flag lies on what all workers share. As descriptor 0 a socket stays as it
-            // came: programs of that kind often cannot go on after EAGAIN.
-            if plan.protocol != Protocol::Stdin {
-                sockets::set_nonblocking(&listener.fd, true).map_err(failed)?;
-            }
         }
         return Ok((adopted, Vec::new()));
     }
@@ -197,9 +192,6 @@ fn listeners(plan: &Plan) -> Result<(Vec<Listener>, Vec<SocketPath>), Fatal> {
     let (mut listeners, mut paths) = (Vec::new(), Vec::new());
     for wanted in &plan.listen {
         let bound = sockets::bind(wanted).map_err(failed)?;
-        if plan.protocol == Protocol::Stdin {
-            sockets::set_nonblocking(&bound.fd, false).map_err(failed)?;
-        }
         let name = FdName::new(&wanted.name).map_err(|error| Fatal::Setup(error.to_string()))?;
         info!("listening on {} ({name})", bound.address);
         if let Address::Unix(path) = &bound.address {
@@ -246,12 +238,10 @@ fn world(
     if groups.is_none() {
         pidfd::set_child_subreaper().map_err(failed)?;
     }
-    if plan.protocol == Protocol::Stdin {
-        // inetd's way: programs that take their socket as descriptor 0 expect accept(2) to wait. Set once, before
-        // any worker shares the open file description.
-        for listener in &listeners {
-            sockets::set_nonblocking(&listener.fd, false).map_err(failed)?;
-        }
+    // Once and never again: the flag lies on what all workers share. Programs that take their socket as descriptor 0
+    // (inetd's way) expect accept(2) to wait, and often cannot go on after EAGAIN.
+    for listener in &listeners {
+        sockets::set_nonblocking(&listener.fd, plan.protocol != Protocol::Stdin).map_err(failed)?;
     }
     let files = listeners.iter().filter_map(|listener| match &listener.address {
         Some(Address::Unix(path)) => SocketPath::note(path).ok(),
