@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::os::{kin, procfs, sock_diag};
+use crate::os::{procfs, sock_diag};
 use crate::plan::Address;
 use crate::pool::{View, WorkerId};
 use crate::time::Monotonic;
@@ -47,7 +47,7 @@ impl World {
         let leaving = self.processes.iter().filter(|(_, process)| process.draining && is_running(process));
         self.counts.by_worker = leaving
             .map(|(worker, process)| {
-                let count = sock_diag::connections(&addresses, &procfs::socket_inodes(&pids(process)));
+                let count = sock_diag::connections(&addresses, &procfs::socket_inodes(&process.pids()));
                 (*worker, u32::try_from(count).unwrap_or(u32::MAX))
             })
             .collect();
@@ -64,12 +64,4 @@ impl World {
 
 fn is_running(process: &Process) -> bool {
     matches!(process.state, ProcessState::Running(_))
-}
-
-/// All processes of a worker, as far as they can be told.
-fn pids(process: &Process) -> Vec<u32> {
-    match &process.group {
-        Some(group) => group.handle.pids(),
-        None => [vec![process.pid], kin::children_of(process.pid)].concat(),
-    }
 }

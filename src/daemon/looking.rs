@@ -91,17 +91,17 @@ impl World {
             (None, _) => return Err("there is no probe".to_owned()),
         };
         let target = match &probe.address {
-            ProbeAddress::Shared => self.shared_target()?,
+            ProbeAddress::Shared => self.shared_target(process)?,
             ProbeAddress::Inet(template) => Target::Inet(template.render(process.slot.0)),
             ProbeAddress::Unix(template) => Target::Unix(template.render(process.slot.0).into()),
         };
         Ok(Question { target, path: probe.path.clone(), host: probe.host.clone(), timeout })
     }
 
-    fn shared_target(&self) -> Result<Target, String> {
+    fn shared_target(&self, process: &Process) -> Result<Target, String> {
         let listener = self.listeners.first().ok_or_else(|| "there is no socket to ask".to_owned())?;
         match listener.address.clone() {
-            Some(Address::Inet(address)) => Ok(Target::Address(reachable(address))),
+            Some(Address::Inet(address)) => Ok(Target::Shared(reachable(address), process.pids())),
             Some(Address::Unix(path)) => Ok(Target::Unix(path)),
             Some(Address::Abstract(_)) | None => Err("the first socket cannot be connected to".to_owned()),
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::os::{procfs, sock_diag};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -19,13 +20,18 @@ pub(super) struct Question {
     pub(super) timeout: Duration,
 }
 
+/// So many connections are made to a shared socket until the worker in question has accepted one.
+const MAX_KNOCKS: usize = 32;
+/// How often it is looked whether a connection was accepted.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// Where the worker is reached.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
     /// `host:port`; a name is resolved by the system.
     Inet(String),
-    /// A socket address.
-    Address(SocketAddr),
+    /// The shared TCP socket; only what one of these processes accepts counts.
+    Shared(SocketAddr, Vec<u32>),
     /// A unix socket.
     Unix(PathBuf),
 }
@@ -46,13 +52,33 @@ async fn converse(question: Question) -> Result<(), String> {
             let stream = TcpStream::connect(address.as_str()).await.map_err(failed)?;
             exchange(stream, &question).await
         }
-        Target::Address(address) => {
-            let stream = TcpStream::connect(address).await.map_err(failed)?;
-            exchange(stream, &question).await
+        Target::Shared(address, pids) => {
+            for _ in 0..MAX_KNOCKS {
+                let stream = TcpStream::connect(address).await.map_err(failed)?;
+                if is_accepted_by(&stream, pids).await {
+                    return exchange(stream, &question).await;
+                }
+            }
+            // Others were quicker each time: that says nothing about this worker.
+            Ok(())
         }
         Target::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(failed)?;
             exchange(stream, &question).await
+        }
+    }
+}
+
+/// Waits until somebody has accepted the connection; was it one of these processes? Without a way to know, it was.
+async fn is_accepted_by(stream: &TcpStream, pids: &[u32]) -> bool {
+    let (Ok(client), Ok(server)) = (stream.local_addr(), stream.peer_addr()) else {
+        return false;
+    };
+    loop {
+        match sock_diag::accepted(client, server) {
+            Some(0) => tokio::time::sleep(LOOK_AGAIN).await,
+            Some(inode) => return procfs::socket_inodes(pids).contains(&inode),
+            None => return true,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::os::cgroup::{Delegated, WorkerGroup};
+use crate::os::kin;
 use crate::os::pidfd::Child;
 use crate::os::process::{Spawning, Template};
 use crate::os::rlimit::Limit;
@@ -115,6 +116,16 @@ impl Process {
             ProcessState::Starting(spawning, _) => Some(spawning.child()),
             ProcessState::Running(child) => Some(child),
             ProcessState::Reaped | ProcessState::Swept => None,
+        }
+    }
+}
+
+impl Process {
+    /// All processes of the worker, as far as they can be told.
+    pub(super) fn pids(&self) -> Vec<u32> {
+        match &self.group {
+            Some(group) => group.handle.pids(),
+            None => [vec![self.pid], kin::children_of(self.pid)].concat(),
         }
     }
 }

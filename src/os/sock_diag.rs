@@ -88,6 +88,13 @@ pub fn connections(listeners: &[Address], inodes: &BTreeSet<u64>) -> usize {
     rows.iter().filter(belongs).filter(|row| listeners.iter().any(|one| reaches(one, &row.local))).count()
 }
 
+/// The accepting side of a TCP connection that was made here: the inode of the socket that accept(2) gave somebody on
+/// this machine, 0 while nobody has accepted it. `None` when that cannot be known.
+#[must_use]
+pub fn accepted(client: SocketAddr, server: SocketAddr) -> Option<u64> {
+    netlink::tcp_inode(server, client)
+}
+
 /// Whether a connection at `local` came by `listener`: the same address, or a wildcard of the same port.
 fn reaches(listener: &Address, local: &Address) -> bool {
     match (listener, local) {

@@ -42,6 +42,30 @@ pub(super) fn tcp(port: u16) -> Option<Vec<Row>> {
     Some(rows)
 }
 
+/// The inode of the one TCP socket that is `local` on this side and `peer` on the other; 0 while nobody has accepted
+/// it. `None` when there is none, or netlink is not to be had.
+pub(super) fn tcp_inode(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
+    let family = if local.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let mut request = vec![u8::try_from(family).ok()?, u8::try_from(libc::IPPROTO_TCP).ok()?, 0, 0];
+    request.extend(u32::MAX.to_ne_bytes());
+    // inet_diag_sockid: ports, addresses (16 bytes each), any interface, no cookie.
+    request.extend(local.port().to_be_bytes());
+    request.extend(peer.port().to_be_bytes());
+    for ip in [local.ip(), peer.ip()] {
+        let mut bytes = [0; 16];
+        match ip {
+            IpAddr::V4(ip) => bytes.iter_mut().zip(ip.octets()).for_each(|(to, from)| *to = from),
+            IpAddr::V6(ip) => bytes = ip.octets(),
+        }
+        request.extend(bytes);
+    }
+    request.extend([0; 4]);
+    request.extend([0xff; 8]);
+    let mut inode = None;
+    ask(&request, false, |message| inode = number(message, INET_MESSAGE - 4).map(u64::from))?;
+    inode
+}
+
 /// Connected unix sockets that have a name.
 pub(super) fn unix() -> Option<Vec<Row>> {
     let mut rows = Vec::new();

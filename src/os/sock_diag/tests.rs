@@ -4,6 +4,22 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;
+
+#[test]
+fn the_accepting_side_of_a_connection_is_found_once_it_is_accepted() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap();
+    let client = std::net::TcpStream::connect(server).unwrap();
+    let client = client.local_addr().map(|address| (client, address)).unwrap();
+    if accepted(client.1, server).is_none() {
+        eprintln!("netlink is not to be had here: nothing is shown");
+        return;
+    }
+    assert_eq!(accepted(client.1, server), Some(0));
+    let (connection, _) = listener.accept().unwrap();
+    assert_eq!(accepted(client.1, server), crate::os::sockets::inode(&connection).ok());
+}
+
 use crate::os::sockets::{inode, listen, local_address};
 
 #[test]
