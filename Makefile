@@ -11,8 +11,9 @@ all: build
 build: ## the release binary, target/release/ganger
 	$(CARGO) build --release
 
-prepare: ## the packages, container roots and VM images that the tests need
+prepare: ## the packages, interpreters, container roots and VM images that the tests need
 	tests/prepare
+	tests/prepare-examples
 
 test: prepare ## everything this machine can run, real systemd included
 	$(CARGO) test --workspace --no-fail-fast
