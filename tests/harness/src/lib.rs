@@ -25,14 +25,14 @@ pub use vm::{Outcome, Vm};
 
 use std::io::Write as _;
 
-/// Says why a check cannot run here: past the test's captured output, so that it is seen. Where `CI` is
-/// set a check that cannot run is a failure.
-#[track_caller]
 /// Says loudly that this machine cannot show `claim`, whatever is installed.
 pub(crate) fn unable(claim: &str, why: &str) {
     let _ = std::io::stderr().write_all(format!("NOT SHOWN HERE {claim}: {why}\n").as_bytes());
 }
 
+/// Says why a check cannot run here: past the test's captured output, so that it is seen. Where `CI` is
+/// set a check that cannot run is a failure.
+#[track_caller]
 pub(crate) fn skipped(claim: &str, why: &str) {
     let line = format!("SKIPPED {claim}: {why}\n");
     let _ = std::io::stderr().write_all(line.as_bytes());
