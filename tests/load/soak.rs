@@ -1,0 +1,56 @@
+//! A long life in a short time: what restarts and reloads leave behind in the supervisor.
+
+use super::app::{App, cooperating, soaking, worker};
+
+/// What the supervisor holds on to.
+#[derive(Debug)]
+struct Holdings {
+    rss_kib: u64,
+    descriptors: usize,
+}
+
+fn holdings(app: &App) -> Holdings {
+    let holdings = Holdings { rss_kib: app.memory_kib("VmRSS"), descriptors: app.descriptors() };
+    eprintln!("{holdings:?}");
+    holdings
+}
+
+#[track_caller]
+fn assert_no_growth(before: &Holdings, after: &Holdings) {
+    assert_eq!(before.descriptors, after.descriptors, "descriptors leak");
+    assert!(after.rss_kib <= before.rss_kib + 1024, "memory grows: {before:?}, {after:?}");
+}
+
+#[test]
+fn soak_reloads_leave_nothing_behind() {
+    let app = App::start(&cooperating(2, "[reload]\nbake = \"0s\"\nmax-surge = 2"));
+    let reload = |times: u32| (0..times).for_each(|_| drop(app.ask("reload", &[]).done()));
+    reload(30);
+    let before = holdings(&app);
+    reload(if soaking() { 10_000 } else { 100 });
+    let after = holdings(&app);
+    assert_no_growth(&before, &after);
+    app.stop();
+}
+
+#[test]
+fn soak_restarts_leave_nothing_behind() {
+    let command = worker(&["--notify", "--exit-after", "1"]);
+    let app = App::launch(
+        &format!(
+            "command = {command}\nworkers = 4\n[ready]\nwhen = \"notify\"\n[restart]\nmin-uptime = \"0s\"\n\
+             limit.interval = \"off\"\nbackoff = {{ initial = \"1ms\", max = \"1ms\" }}"
+        ),
+        &[],
+    );
+    let restarted = |times: u64| {
+        while app.wait_for_status(|_| true)["restarts"].as_u64().unwrap() < times {}
+        holdings(&app)
+    };
+    let before = restarted(500);
+    let after = restarted(if soaking() { 100_500 } else { 2_500 });
+    // Workers that are just being born or buried hold descriptors of their own.
+    assert!(after.descriptors <= before.descriptors + 4 * 4, "descriptors leak: {before:?}, {after:?}");
+    assert!(after.rss_kib <= before.rss_kib + 1024, "memory grows: {before:?}, {after:?}");
+    app.stop();
+}
