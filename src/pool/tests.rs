@@ -163,3 +163,37 @@ fn a_fact_about_an_unknown_worker_is_only_a_warning() {
     let effects = bench.feed(Event::Vacated { worker });
     assert_eq!(effects, [Effect::Warn(Warning::UnknownWorker { worker, fact: "vacated" })]);
 }
+
+/// A pool of one worker with a watchdog of ten seconds, and that worker, ready.
+fn watched() -> (Bench, WorkerId) {
+    let mut plan = plan(1);
+    plan.watchdog = Some(secs(10));
+    let mut bench = Bench::new(plan);
+    bench.run(secs(1));
+    let worker = bench.holder(0);
+    assert!(bench.pool.is_ready(worker));
+    (bench, worker)
+}
+
+#[test]
+fn a_worker_that_hangs_before_its_first_ping_misses_its_watchdog() {
+    let (mut bench, worker) = watched();
+    bench.run(secs(8));
+    assert_eq!(bench.holder(0), worker);
+    bench.run(secs(5));
+    assert_ne!(bench.holder(0), worker);
+}
+
+#[test]
+fn a_watchdog_interval_that_a_worker_sets_itself_outlives_its_pings() {
+    use Notification::{WatchdogInterval, WatchdogPing};
+    for (own, lives) in [(secs(60), true), (secs(2), false), (secs(0), true)] {
+        let (mut bench, worker) = watched();
+        bench.feed(Event::Notified { worker, notification: WatchdogInterval(own) });
+        if !own.is_zero() {
+            bench.feed(Event::Notified { worker, notification: WatchdogPing });
+        }
+        bench.run(secs(9));
+        assert_eq!(bench.holder(0) == worker, lives, "own interval {own:?} after 9 s");
+    }
+}

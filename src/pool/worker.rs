@@ -149,7 +149,9 @@ impl Worker {
             .lifetime
             .map(|lifetime| now + random.lengthen(lifetime, plan.recycle.jitter_percent));
         let measure_at = plan.recycle.memory.map(|limit| now + next_measure(limit, 0));
-        self.life = Life::Ready(Standing { since: now, watchdog: None, checks, retire_at, measure_at });
+        // From here on, as systemd does it: a worker that hangs before its first ping is found out as well.
+        let watchdog = plan.watchdog.map(|interval| Watch { interval, deadline: now + interval });
+        self.life = Life::Ready(Standing { since: now, watchdog, checks, retire_at, measure_at });
     }
 
     /// It is asked to leave, or killed.
@@ -175,7 +177,7 @@ impl Worker {
         match notification {
             Notification::Status(text) => self.status = Some(text),
             Notification::Stopping => return matches!(self.life, Life::Ready(_)),
-            Notification::WatchdogPing => self.arm_watchdog(plan.watchdog, now),
+            Notification::WatchdogPing => self.arm_watchdog(self.watchdog_interval().or(plan.watchdog), now),
             Notification::WatchdogTrigger => self.arm_watchdog(Some(Duration::ZERO), now),
             Notification::WatchdogInterval(interval) => {
                 self.arm_watchdog((!interval.is_zero()).then_some(interval), now);
@@ -186,14 +188,17 @@ impl Worker {
         false
     }
 
+    /// The interval in force: the plan's, or one that the worker set itself.
+    fn watchdog_interval(&self) -> Option<Duration> {
+        match &self.life {
+            Life::Ready(standing) => standing.watchdog.map(|watch| watch.interval),
+            Life::Starting { .. } | Life::Draining(_) | Life::Killed(_) | Life::Leftover(_) => None,
+        }
+    }
+
     fn arm_watchdog(&mut self, interval: Option<Duration>, now: Monotonic) {
         if let Life::Ready(standing) = &mut self.life {
-            // An interval that the worker set itself outlives its later pings.
-            let own = standing.watchdog.map(|watch| watch.interval);
-            standing.watchdog = own
-                .filter(|own| interval.is_some_and(|new| new > *own))
-                .or(interval)
-                .map(|interval| Watch { interval, deadline: now + interval });
+            standing.watchdog = interval.map(|interval| Watch { interval, deadline: now + interval });
         }
     }
 

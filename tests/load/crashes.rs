@@ -103,9 +103,6 @@ fn f32_a_frozen_worker_is_replaced_and_the_others_take_its_connections() {
     let app = App::start(&format!(
         "command = {command}\nworkers = 3\n[ready]\nwhen = \"notify\"\n[watchdog]\nworker = \"2s\""
     ));
-    let running = app.load().close_each().until(Until::Elapsed(Duration::from_millis(1_300))).run();
-    // Each has pinged by now: the watchdog is armed by a worker's first ping.
-    running.assert_nothing_lost(100);
     let running = app.load().close_each().start();
     running.wait_for_answers(100);
     let pids = app.ready_pids();
