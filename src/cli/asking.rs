@@ -13,7 +13,7 @@ use super::detach::Detach;
 use super::exit::{Exit, Failure};
 use super::grammar::FlagId;
 use super::journal;
-use super::print::{Style, harmless};
+use super::print::{Style, harmless, harmless_lines};
 use super::progress::{Line, Progress};
 use super::rows::style_of;
 use super::state::{Answer, FailedWorker, Happening};
@@ -145,7 +145,7 @@ fn show(context: &Context, app: &AppName, answer: &Answer) -> Exit {
     let color = context.out.look().color;
     let verb = context.typed.verb.map_or("", |verb| verb.name);
     let word = style_of(&answer.outcome).paint(&answer.outcome, color);
-    let verdict = format!("{verb} {app}: {word}: {}", harmless(&answer.message));
+    let verdict = format!("{verb} {app}: {word}: {}", harmless_lines(&answer.message));
     if exit == Exit::Done {
         context.out.line(&verdict);
         return exit;

@@ -180,9 +180,19 @@ pub(crate) fn harmless(text: &str) -> String {
         .collect()
 }
 
+/// As [`harmless`], for a text of several lines (the report on a configuration): they stay lines.
+pub(crate) fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_stay_lines_and_are_harmless_each() {
+        assert_eq!(harmless_lines("a\x1b[2J\r\n  ^"), "a·[2J·\n  ^");
+    }
 
     #[test]
     fn what_steers_a_terminal_is_made_harmless() {

@@ -59,7 +59,12 @@ fn broken(dead_link: &str, sick: &str) -> Vec<Broken> {
             "failed its health checks",
         ),
         case("is no TOML", "command = [\"".to_owned(), "not valid"),
-        case("has a key that is unknown", options(&[]) + "\nretries = 3\n", "retries"),
+        case(
+            "has a key that is unknown",
+            options(&[]) + "\nretries = 3\n",
+            // Shown as the compiler would: the line, and where in it.
+            "\n  9 | retries = …\n    | ^^^^^^^ ",
+        ),
         case("lacks its interpreter", config("[\"/nonexistent/node\", \"x.js\"]", ""), "/nonexistent/node"),
         case(
             "has a directory that leads nowhere",
