@@ -1,13 +1,11 @@
 //! The one `select!`: whatever happens outside wakes it, and each arm only says what woke it.
 
-use std::future;
-
 use tokio::sync::mpsc;
 
 use crate::dbus::Ask;
+use crate::os::pipes;
+use crate::os::timer::Timer;
 use crate::os::watched::watched;
-use crate::os::{clock, pipes};
-use crate::time::Monotonic;
 
 use super::supervisor::{Finding, Supervisor, Wake};
 
@@ -19,31 +17,25 @@ pub(super) async fn run(
 ) -> std::io::Result<(Supervisor, Option<String>)> {
     let signals = watched(pipes::duplicate(&supervisor.signals)?)?;
     let reports = watched(pipes::duplicate(supervisor.world.subjects.poller())?)?;
+    let mut timer = Timer::new()?;
+    let elapsed = watched(pipes::duplicate(&timer)?)?;
     loop {
         if let Some(failure) = supervisor.left.take() {
             return Ok((supervisor, failure));
         }
-        let deadline = supervisor.next_deadline();
+        timer.set(supervisor.next_deadline())?;
         let mut unread = None;
         let wake = tokio::select! {
             ready = signals.readable() => { ready?.clear_ready(); Wake::Signals }
             ready = reports.readable() => { unread = Some(ready?); Wake::Reports }
             Some(finding) = found.recv() => Wake::Found(finding),
             Some(ask) = asks.recv() => Wake::Asked(ask),
-            () = reach(deadline) => Wake::Deadline,
+            passed = elapsed.readable() => { passed?.clear_ready(); timer.elapsed(); Wake::Deadline }
         };
         supervisor.take_in(wake);
         // The poller is told once of each change: it is waited for again only when nothing is left in it.
         if let Some(mut unread) = unread.filter(|_| supervisor.world.subjects.is_quiet()) {
             unread.clear_ready();
         }
-    }
-}
-
-/// Waits for an instant; for ever when there is none.
-async fn reach(deadline: Option<Monotonic>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep(deadline.since(clock::now())).await,
-        None => future::pending().await,
     }
 }

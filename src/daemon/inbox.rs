@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 
 use tracing::{debug, warn};
 
-use crate::os::{messages, procfs};
+use crate::os::messages::{self, Received};
+use crate::os::{SysError, procfs};
 use crate::pool::{Event, Notification, ReadySign, WorkerId};
 use crate::proto::notify::{self, Fact, MAX_DATAGRAM_BYTES};
 
@@ -20,41 +21,51 @@ const MAX_STRANGERS: usize = 32;
 /// Who was found out about while reading.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    buffer: Vec<u8>,
     strangers: BTreeSet<u32>,
 }
 
 impl Inbox {
     /// Reads what waits, turns it into facts of `world`.
     pub(super) fn read(&mut self, world: &mut World) {
-        // One byte more than allowed shows that a datagram was too long.
-        self.buffer.resize(MAX_DATAGRAM_BYTES.saturating_add(1), 0);
         for _ in 0..MAX_AT_ONCE {
-            let received = match messages::receive(world.notify.as_fd(), &mut self.buffer) {
-                Ok(Some(received)) => received,
-                Ok(None) => break,
+            let (received, text) = match next(world) {
+                Ok(Some(next)) => next,
+                Ok(None) => return,
                 Err(error) => {
                     warn!("failed to {error}");
-                    break;
+                    return;
                 }
             };
             // Descriptors that came along are closed with `received`: that is all a barrier asks for.
             let sender = received.sender.map_or(0, |sender| sender.pid);
-            let text = self.buffer.get(..received.len).unwrap_or_default();
             let Some(worker) = world.worker_of(sender) else {
                 if self.strangers.len() < MAX_STRANGERS && self.strangers.insert(sender) {
                     warn!("ignored a notify message of process {sender}, which belongs to no worker");
                 }
                 continue;
             };
-            match notify::read(text) {
+            match notify::read(&text) {
                 Ok(reading) => reading.facts.into_iter().for_each(|fact| world.said(worker, fact)),
                 Err(refusal) => warn!("worker id {worker}: {refusal}"),
             }
         }
-        // A quiet supervisor keeps no room for the loudest moment of its life.
-        self.buffer = Vec::new();
     }
+}
+
+/// The next datagram and its text. It gets the room that it needs and no more: what most workers say is short,
+/// and room for the longest would stay in memory for ever.
+fn next(world: &World) -> Result<Option<(Received, Vec<u8>)>, SysError> {
+    let socket = world.notify.as_fd();
+    let Some(len) = messages::next_len(socket)? else {
+        return Ok(None);
+    };
+    // One byte more than allowed shows that a datagram was too long.
+    let mut text = vec![0; len.min(MAX_DATAGRAM_BYTES.saturating_add(1))];
+    let received = messages::receive(socket, &mut text)?;
+    Ok(received.map(|received| {
+        text.truncate(received.len);
+        (received, text)
+    }))
 }
 
 impl World {

@@ -24,6 +24,8 @@ use super::world::World;
 
 /// Events taken in between two looks at the outside, so that a flood of one kind cannot starve the rest.
 const MAX_FACTS_AT_ONCE: usize = 16_384;
+/// Looks at the watched descriptors before the other sources get their turn.
+const MAX_LOOKS_AT_ONCE: usize = 16;
 /// Answers of probes that wait to be taken in.
 pub(super) const MAX_FINDINGS: usize = 256;
 
@@ -113,7 +115,7 @@ impl Supervisor {
     pub(super) fn take_in(&mut self, wake: Wake) {
         match wake {
             Wake::Signals => self.take_signals(),
-            Wake::Reports => self.take_reports(),
+            Wake::Reports => self.take_all_reports(),
             Wake::Asked(ask) => self.take_ask(ask),
             Wake::Found(Finding(event)) => self.feed(event),
             Wake::Deadline => {
@@ -248,6 +250,17 @@ impl Supervisor {
             }
             libc::SIGTERM | libc::SIGQUIT => self.wish_by_signal(Wish::Command(Command::Stop)),
             other => self.wish_by_signal(Wish::Command(Command::Signal { slot: None, signal: other })),
+        }
+    }
+
+    /// Takes reports until there are none, so that many that come together are told as one change.
+    fn take_all_reports(&mut self) {
+        for _ in 0..MAX_LOOKS_AT_ONCE {
+            self.take_reports();
+            if self.world.subjects.is_quiet() {
+                return;
+            }
+            self.take_facts();
         }
     }
 

@@ -87,6 +87,22 @@ fn pass_pidfd(socket: BorrowedFd<'_>) {
     };
 }
 
+/// How many bytes the text of the next datagram has, if there is one now: the room that [`receive`] needs for it.
+///
+/// # Errors
+/// As [`receive`].
+pub fn next_len(socket: BorrowedFd<'_>) -> Result<Option<usize>> {
+    let flags = socket::MsgFlags::MSG_PEEK | socket::MsgFlags::MSG_TRUNC | socket::MsgFlags::MSG_DONTWAIT;
+    loop {
+        match socket::recv(socket.as_raw_fd(), &mut [], flags) {
+            Ok(len) => return Ok(Some(len)),
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(errno) => return Err(SysError::new("receive a message", errno)),
+        }
+    }
+}
+
 /// The next message, if there is one now. Its text is in `buffer`.
 ///
 /// # Errors

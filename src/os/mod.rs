@@ -16,6 +16,7 @@
 //! | [`cgroup`] | control groups of workers below a delegated one |
 //! | [`users`] | names → ids |
 //! | [`journal_stream`] | a stream into the journal for a worker's output |
+//! | [`timer`] | a deadline as a descriptor |
 //! | [`rlimit`] | the limit of open files |
 //! | [`terminal`] | how wide a terminal is |
 //! | [`files`] | append logs, memfds, /dev/null |
@@ -44,6 +45,7 @@ pub mod signals;
 pub mod sock_diag;
 pub mod sockets;
 pub mod terminal;
+pub mod timer;
 pub mod users;
 pub mod watched;
 

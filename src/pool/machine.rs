@@ -102,16 +102,22 @@ impl Pool {
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Effect> {
         let mut out = Effects::new();
         match event {
-            Event::Spawned { worker, pid } => self.spawned(now, worker, pid, &mut out),
+            Event::Spawned { worker, pid } => {
+                self.spawned(now, worker, pid, &mut out);
+                // A pid moves nobody: there is nothing to settle.
+                return out;
+            }
             Event::SpawnFailed { worker, failure } => self.spawn_failed(now, worker, failure, &mut out),
             Event::BecameReady { worker, sign } => self.saw_sign(now, worker, sign, &mut out),
             Event::Notified { worker, notification } => {
                 let leaving = self.tell(worker, "notified", &mut out, |known, plan| {
                     known.notified(notification, plan, now)
                 });
-                if leaving == Some(true) {
-                    self.left_by_itself(now, worker, &mut out);
+                // Whoever only says how it is moves nobody, either.
+                if leaving != Some(true) {
+                    return out;
                 }
+                self.left_by_itself(now, worker, &mut out);
             }
             Event::Exited { worker, exit, oom } => self.exited(now, worker, exit, oom, &mut out),
             Event::Vacated { worker } => self.vacated(worker, &mut out),
@@ -142,7 +148,7 @@ impl Pool {
     #[must_use]
     pub fn next_deadline(&self) -> Option<(Monotonic, &'static str)> {
         let workers =
-            self.workers.values().filter_map(|worker| worker.next_due(&self.plan(worker.generation)));
+            self.workers.values().filter_map(|worker| worker.next_due(self.its_plan(worker.generation)));
         let places = self.places.values().filter_map(|place| place.until().map(|at| (at, "backoff")));
         let bakes = self
             .places
@@ -179,7 +185,11 @@ impl Pool {
 
     /// The plan of a generation. Every generation in use has one; the serving one's stands in for another.
     pub(super) fn plan(&self, generation: GenerationId) -> Arc<Plan> {
-        Arc::clone(self.generations.get(&generation).unwrap_or(&self.present))
+        Arc::clone(self.its_plan(generation))
+    }
+
+    fn its_plan(&self, generation: GenerationId) -> &Arc<Plan> {
+        self.generations.get(&generation).unwrap_or(&self.present)
     }
 
     /// The plan by which workers are born of `generation`, if it is still in use.
