@@ -330,7 +330,7 @@ impl Builder<'_> {
             memory: s.size("recycle.memory"),
             lifetime: s.span_or_off("recycle.lifetime"),
             jitter_percent: s.percent("recycle.jitter").unwrap_or(0),
-            calendar: s.text("recycle.calendar"),
+            calendar: s.calendar("recycle.calendar"),
         };
         let limit = Limit {
             memory: s.size("limit.memory"),

@@ -5,13 +5,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::plan::{MAX_WORKERS, Sink};
+use crate::plan::{Calendar, MAX_WORKERS, Sink};
 use crate::time::{parse_size, parse_span};
 
 use super::diagnostic::Complaint;
 use super::kind::{EnvFile, Kind, Typed, Workers};
 use super::value::{Value, What};
-use super::{calendar, environment, near, probe, signal, words};
+use super::{environment, near, probe, signal, words};
 
 /// The most words in one command.
 const MAX_WORDS: usize = 4096;
@@ -372,7 +372,7 @@ impl<'a> Field<'a> {
 
     fn calendar(&self) -> Check {
         let text = self.text()?;
-        if calendar::is_expression(text) { Ok(Typed::Text(text.to_owned())) } else { Err(self.wrong_value()) }
+        Calendar::parse(text).map(Typed::Calendar).map_err(|_| self.wrong_value())
     }
 
     fn sink(&self) -> Check {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::plan::{HttpProbe, MAX_WORKERS, Sink, SocketKind};
+use crate::plan::{Calendar, HttpProbe, MAX_WORKERS, Sink, SocketKind};
 use crate::time::format_span;
 
 use super::diagnostic::At;
-use super::{address, calendar, signal};
+use super::{address, signal};
 
 /// The kinds of value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +85,7 @@ pub(super) enum Typed {
     Words(Vec<String>),
     Path(String),
     Text(String),
+    Calendar(Calendar),
     Choice(&'static str),
     Choices(Vec<&'static str>),
     EnvFiles(Vec<EnvFile>),
@@ -186,7 +187,7 @@ impl Kind {
             Self::Flag => vec!["true", "false"],
             Self::Signal => signal::names().chain(["none"]).collect(),
             Self::Sink => vec!["auto", "journal", "inherit", "null"],
-            Self::Calendar => calendar::WORDS.to_vec(),
+            Self::Calendar => Calendar::words().collect(),
             Self::Span { off: true, .. }
             | Self::Percent { off: true, .. }
             | Self::Count { off: true, .. }

@@ -9,7 +9,6 @@
 
 mod address;
 mod build;
-mod calendar;
 mod check;
 mod diagnostic;
 mod environment;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::plan::{HttpProbe, Sink};
+use crate::plan::{Calendar, HttpProbe, Sink};
 
 use super::diagnostic::At;
 use super::keys::{self, Key};
@@ -90,6 +90,10 @@ impl Layer {
 
     pub(super) fn path(&self, path: &str) -> Option<String> {
         if let Some(Typed::Path(text)) = self.typed(path) { Some(text) } else { None }
+    }
+
+    pub(super) fn calendar(&self, path: &str) -> Option<Calendar> {
+        if let Some(Typed::Calendar(calendar)) = self.typed(path) { Some(calendar) } else { None }
     }
 
     pub(super) fn text(&self, path: &str) -> Option<String> {

@@ -2,6 +2,7 @@
 //! workers; that is the pool's.
 
 mod birth;
+mod calendar;
 mod checking;
 mod counting;
 mod deeds;

@@ -27,6 +27,7 @@ use crate::systemd::surroundings::{Manager, running_under};
 use crate::systemd::upward::Upward;
 use crate::systemd::watchdog::Watchdog;
 
+use super::calendar::Schedule;
 use super::counting::Counts;
 use super::event_loop;
 use super::inbox::Inbox;
@@ -154,6 +155,7 @@ async fn serve(
         notifier: std::mem::take(out),
         upward_token: None,
         watchdog,
+        schedule: Schedule::default(),
         view,
         notices,
         findings,

@@ -15,6 +15,7 @@ use crate::systemd::upward::Upward;
 use crate::systemd::watchdog::Watchdog;
 use crate::time::Monotonic;
 
+use super::calendar::Schedule;
 use super::inbox::Inbox;
 use super::prober::{self, Question};
 use super::reading::Reader;
@@ -56,6 +57,7 @@ pub(super) struct Supervisor {
     pub(super) notifier: Notifier,
     pub(super) upward_token: Option<Token>,
     pub(super) watchdog: Option<Watchdog>,
+    pub(super) schedule: Schedule,
     pub(super) view: watch::Sender<Arc<View>>,
     pub(super) notices: broadcast::Sender<Notice>,
     pub(super) findings: mpsc::Sender<Finding>,
@@ -105,6 +107,7 @@ impl Supervisor {
             self.world.next_count(),
             self.watchdog.as_ref().map(Watchdog::next_ping),
             self.upward.next_deadline(),
+            self.schedule.next_look(),
         ]
         .into_iter()
         .flatten()
@@ -124,10 +127,14 @@ impl Supervisor {
                 self.world.node_turn(now);
                 self.world.end_late_checks(now);
                 self.world.count_connections(now);
+                if self.schedule.has_elapsed(now, clock::wall()) {
+                    self.feed(Event::CalendarElapsed);
+                }
                 self.feed(Event::TimePassed);
             }
         }
         self.take_facts();
+        self.follow_calendar();
         self.publish();
     }
 
@@ -136,7 +143,15 @@ impl Supervisor {
         let now = clock::now();
         self.carry_out(now, effects);
         self.take_facts();
+        self.follow_calendar();
         self.publish();
+    }
+
+    /// The serving plan's calendar is the one that counts.
+    fn follow_calendar(&mut self) {
+        let plan = self.pool.plan_of(self.pool.generation());
+        let calendar = plan.and_then(|plan| plan.recycle.calendar.as_ref());
+        self.schedule.follow(calendar, clock::now(), clock::wall());
     }
 
     pub(super) fn take_facts(&mut self) {

@@ -3,6 +3,7 @@
 //! A [`Plan`] is made by [`crate::config`] and believed by everyone behind it: nothing checks it again.
 //! Plans are plain values; they compare, and [`Plan::diff`] says what changed between two of them.
 
+mod calendar;
 mod diff;
 mod name;
 mod template;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use calendar::{Calendar, CalendarError, CivilTime};
 pub use diff::Change;
 pub use name::{AppName, NameError};
 pub use template::{SlotTemplate, TemplateError};
@@ -297,7 +299,7 @@ pub struct Recycle {
     /// Each worker's lifetime is lengthened by a random part of at most this many percent.
     pub jitter_percent: u32,
     /// At these times (calendar expression of systemd.time(7)).
-    pub calendar: Option<String>,
+    pub calendar: Option<Calendar>,
 }
 
 /// What one worker may use (cgroup v2; `MemoryMax=`, `MemoryHigh=`, `CPUQuota=`, `TasksMax=`).

@@ -7,8 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::plan::{
-    Address, AllFailed, AppName, Backoff, Balance, Command, Health, HealthCheck, HttpProbe, Limit, Listen,
-    Log, MAX_WORKERS, Node, Plan, ProbeAddress, Protocol, Ready, ReadyWhen, Recycle, Reload, Restart,
+    Address, AllFailed, AppName, Backoff, Balance, Calendar, Command, Health, HealthCheck, HttpProbe, Limit,
+    Listen, Log, MAX_WORKERS, Node, Plan, ProbeAddress, Protocol, Ready, ReadyWhen, Recycle, Reload, Restart,
     RestartPolicy, Sink, SlotTemplate, SocketEnv, SocketKind, StartLimit, Stop, Unmatched,
 };
 use crate::proto::state::{self, Bytes, Span};
@@ -100,7 +100,7 @@ pub(super) fn save(plan: &Plan) -> state::Plan {
             memory: *memory,
             lifetime: lifetime.map(Span),
             jitter_percent: *jitter_percent,
-            calendar: calendar.clone(),
+            calendar: calendar.as_ref().map(|calendar| calendar.source().to_owned()),
         },
         limit: state::Limit {
             memory: *memory_max,
@@ -296,11 +296,12 @@ fn restore_restart(restart: &state::Restart) -> Restart {
 }
 
 fn restore_recycle(recycle: state::Recycle) -> Result<Recycle, String> {
+    let calendar = recycle.calendar.map(|text| Calendar::parse(&text)).transpose();
     Ok(Recycle {
         memory: recycle.memory,
         lifetime: recycle.lifetime.map(|span| span.0),
         jitter_percent: recycle.jitter_percent,
-        calendar: recycle.calendar,
+        calendar: calendar.map_err(|error| format!("its calendar is not {error}"))?,
     })
 }
 

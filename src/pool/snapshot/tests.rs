@@ -11,8 +11,8 @@ use super::super::fixture::{Bench, plan, secs};
 use super::super::*;
 use super::*;
 use crate::plan::{
-    Address, AllFailed, Balance, Command as Program, Health, HealthCheck, HttpProbe, Limit, Listen, Plan,
-    ProbeAddress, Protocol, Recycle, Sink, SlotTemplate, SocketEnv, SocketKind, Unmatched,
+    Address, AllFailed, Balance, Calendar, Command as Program, Health, HealthCheck, HttpProbe, Limit, Listen,
+    Plan, ProbeAddress, Protocol, Recycle, Sink, SlotTemplate, SocketEnv, SocketKind, Unmatched,
 };
 use crate::proto::state::State;
 
@@ -60,7 +60,7 @@ fn full_plan(workers: u32) -> Plan {
         memory: Some(500 << 20),
         lifetime: Some(secs(86_400)),
         jitter_percent: 10,
-        calendar: Some("Mon..Fri 04:00".into()),
+        calendar: Calendar::parse("Mon..Fri 04:00").ok(),
     };
     plan.limit = Limit {
         memory: Some(1 << 30),
