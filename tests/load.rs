@@ -22,6 +22,8 @@ mod app;
 mod crashes;
 #[path = "load/deploys.rs"]
 mod deploys;
+#[path = "load/frameworks.rs"]
+mod frameworks;
 #[path = "load/recycling.rs"]
 mod recycling;
 #[path = "load/rolling.rs"]

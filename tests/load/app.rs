@@ -123,6 +123,11 @@ impl App {
         fs::write(self.path("app.toml"), config).unwrap();
     }
 
+    /// `IP:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     pub(crate) fn target(&self) -> Target {
         Target::Tcp(self.address.parse().unwrap())
     }
