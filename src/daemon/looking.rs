@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use crate::os::kin;
 use crate::os::procfs::{self, Memory};
+use crate::os::sock_diag;
 use crate::plan::{Address, HealthCheck, HttpProbe, ProbeAddress};
 use crate::pool::{Event, ReadySign, WorkerId};
 use crate::time::Monotonic;
@@ -22,14 +23,23 @@ impl World {
         self.processes.values().filter_map(|process| process.lookout.as_ref()).map(|it| it.next()).min()
     }
 
-    /// Looks whether starting workers wait on an inherited socket by now.
+    /// Looks whether starting workers wait on an inherited socket by now, or have accepted from one: a server that
+    /// is busy from its first moment on may never be seen to wait.
     pub(super) fn look_for_listeners(&mut self, now: Monotonic) {
         let inodes: Vec<u64> = self.listeners.iter().map(|listener| listener.inode).collect();
+        let addresses: Vec<Address> = self.listeners.iter().filter_map(|it| it.address.clone()).collect();
         let mut listening = Vec::new();
         for (worker, process) in &mut self.processes {
-            let due = process.lookout.as_mut().is_some_and(|lookout| lookout.is_due(now));
-            if due && matches!(process.state, ProcessState::Running(_)) && waits_on_any(process.pid, &inodes)
-            {
+            let Some(lookout) = process.lookout.as_mut() else {
+                continue;
+            };
+            if !lookout.is_due(now) || !matches!(process.state, ProcessState::Running(_)) {
+                continue;
+            }
+            // The list of connections may be long: it is asked for only when looks have become rare.
+            let up = waits_on_any(process.pid, &inodes)
+                || (lookout.is_rare() && has_accepted(process.pid, &addresses));
+            if up {
                 process.lookout = None;
                 listening.push(*worker);
             }
@@ -112,6 +122,12 @@ impl World {
 fn waits_on_any(pid: u32, inodes: &[u64]) -> bool {
     let waits = |pid: u32| inodes.iter().any(|inode| procfs::waits_on(pid, *inode).is_some());
     waits(pid) || kin::children_of(pid).into_iter().any(waits)
+}
+
+/// One of the worker's processes holds a connection to a listener.
+fn has_accepted(pid: u32, listeners: &[Address]) -> bool {
+    let pids: Vec<u32> = std::iter::once(pid).chain(kin::children_of(pid)).collect();
+    sock_diag::connections(listeners, &procfs::socket_inodes(&pids)) > 0
 }
 
 /// The memory of a worker's processes, in bytes.

@@ -29,6 +29,11 @@ impl Lookout {
         self.next
     }
 
+    /// The longest pause is reached: the worker takes long to come up, or is not easily seen.
+    pub(super) fn is_rare(&self) -> bool {
+        self.pause >= LONGEST
+    }
+
     /// Whether to look at `now`; if so, the next look is set.
     pub(super) fn is_due(&mut self, now: Monotonic) -> bool {
         if self.next > now {
@@ -51,9 +56,11 @@ mod tests {
         let mut now = Monotonic::ZERO;
         while now < Monotonic::ZERO + Duration::from_secs(1) {
             now = lookout.next();
+            assert!(!lookout.is_rare() || looks > 3);
             assert!(lookout.is_due(now));
             looks += 1;
         }
+        assert!(lookout.is_rare());
         assert!((10..20).contains(&looks), "{looks} looks in the first second");
     }
 }
