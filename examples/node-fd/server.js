@@ -3,9 +3,10 @@
 //     ganger run examples/node-fd/hello-node-fd.toml
 'use strict';
 const http = require('node:http');
+const net = require('node:net');
 
 const server = http.createServer((request, response) => {
-  // While the server closes, each answer also ends its keep-alive connection.
+  // Once the server accepts no more, each answer also ends its keep-alive connection.
   if (!server.listening) response.setHeader('Connection', 'close');
   response.end(`hello from Node, worker ${process.env.GANGER_WORKER ?? '-'}, pid ${process.pid}\n`);
 });
@@ -13,6 +14,7 @@ const server = http.createServer((request, response) => {
 server.listen({ fd: 3 }); // 3: the first of LISTEN_FDS
 
 process.on('SIGTERM', () => {
-  server.close();
-  server.closeIdleConnections?.();
+  // http.Server's own close() would also cut idle connections at once, though a request may be under way on one.
+  net.Server.prototype.close.call(server);
+  setTimeout(() => server.closeIdleConnections(), 1000).unref();
 });
