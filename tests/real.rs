@@ -3,7 +3,19 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking, in its helping functions as well")]
 
+#[path = "real/bus.rs"]
+mod bus;
+#[path = "real/crash.rs"]
+mod crash;
 #[path = "real/harness.rs"]
 mod harness_itself;
+#[path = "real/logs.rs"]
+mod logs;
+#[path = "real/pair.rs"]
+mod pair;
+#[path = "real/reload.rs"]
+mod reload;
+#[path = "real/site.rs"]
+mod site;
 #[path = "real/worker.rs"]
 mod worker;

@@ -1,0 +1,178 @@
+//! The system bus: what `busctl` shows and may do, who may do it, and that nothing depends on the bus.
+
+use crate::site;
+use harness::{Host, both};
+
+const NAME: &str = "org.ganger1.myapp";
+
+/// The pair with two workers, on the bus.
+fn up(host: &Host) {
+    site::install_scripted(host, "--notify", "workers = 2\n");
+    site::first_request(host);
+    site::wait_for_status(host, "2/2 workers ready, generation 1");
+    on_the_bus(host);
+}
+
+fn on_the_bus(host: &Host) {
+    let asked = format!("busctl status {NAME}");
+    host.wait_for("the name is taken", || host.run(&asked).code == 0);
+}
+
+/// Runs a command as a user who owns nothing.
+fn as_nobody(line: &str) -> String {
+    format!("setpriv --reuid=nobody --regid=nogroup --clear-groups {line}")
+}
+
+#[test]
+fn busctl_shows_an_app_to_everyone() {
+    for host in both("reading on the bus") {
+        up(&host);
+        for as_whom in [|line: &str| line.to_owned(), as_nobody] {
+            let ask = |line: &str| host.ok(&as_whom(&format!("busctl {line}")));
+            assert_eq!(
+                ask(&format!("get-property {} State Ready Wanted", site::APP)),
+                "s \"serving\"\nu 2\nu 2"
+            );
+            assert_eq!(
+                ask(&format!("get-property {} Status", site::APP)),
+                "s \"2/2 workers ready, generation 1\""
+            );
+            let tree = ask(&format!("tree --list {NAME}"));
+            for path in ["/org/ganger1", "/org/ganger1/worker/0", "/org/ganger1/worker/1"] {
+                assert!(tree.lines().any(|line| line == path), "{}: {tree}", host.title());
+            }
+            let members = ask(&format!("introspect {}", site::APP));
+            for member in [".Reload", ".Scale", ".Ready", ".Workers", ".ReloadFinished"] {
+                assert!(members.contains(member), "{}: {member} is missing: {members}", host.title());
+            }
+            let slot =
+                ask(&format!("get-property {NAME} /org/ganger1/worker/1 org.ganger1.Worker State PID"));
+            let pid: u64 = slot.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
+            assert!(slot.starts_with("s \"ready\"") && site::workers(&host).contains(&pid), "{slot}");
+        }
+    }
+}
+
+#[test]
+fn busctl_monitor_sees_the_signals_and_changed_properties_of_a_reload() {
+    for host in both("monitor") {
+        up(&host);
+        let monitor = host.start(&format!("exec busctl monitor --json=short {NAME}"));
+        let seen = host.start(&format!(
+            "sleep 0.3; while ! busctl --timeout=30 call {} Reload; do sleep 0.2; done",
+            site::APP
+        ));
+        let mut wanted =
+            vec!["ReloadStarted", "WorkerStarted", "WorkerReady", "PropertiesChanged", "ReloadFinished"];
+        let last = monitor.wait_for_line(move |line| {
+            wanted.retain(|member| !line.contains(&format!("\"member\":\"{member}\"")));
+            wanted.is_empty()
+        });
+        assert!(last.is_some(), "{}: not all was seen", host.title());
+        assert_eq!(seen.finish().code, 0);
+    }
+}
+
+#[test]
+fn root_may_change_an_app_over_the_bus_and_others_only_where_polkit_lets_them() {
+    for host in both("changing on the bus") {
+        up(&host);
+        let reload = format!("busctl --timeout=30 call {} Reload", site::APP);
+        let done = host.ok(&reload);
+        assert!(done.contains("\"done\""), "{done}");
+
+        for change in ["Reload", "Scale s 3", "Signal is -1 USR1", "Stop", "Reset i -1"] {
+            // The dashes: or else -1 were an option.
+            let refused = host.run(&as_nobody(&format!("busctl -- call {} {change}", site::APP)));
+            assert_ne!(refused.code, 0, "{}: {change} was not refused", host.title());
+            assert!(refused.stderr.contains("Access denied"), "{}: {change}: {refused}", host.title());
+        }
+        assert_eq!(site::status(&host)["generation"], 2);
+        assert_eq!(site::status(&host)["wanted"], 2);
+
+        // The administrator lets one user reload one app; the action has to name the app's user as its owner.
+        host.ok("sed -i 's|<action id=\"org.ganger1.reload\">|&<annotate \
+             key=\"org.freedesktop.policykit.owner\">unix-user:www-data</annotate>|' \
+             /usr/share/polkit-1/actions/org.ganger1.policy");
+        host.put(
+            "/etc/polkit-1/rules.d/50-deploy.rules",
+            "polkit.addRule(function(action, subject) {\n\
+             if (action.id == 'org.ganger1.reload' && action.lookup('app') == 'myapp' && subject.user == 'nobody')\n\
+             return polkit.Result.YES;\n});\n",
+        );
+        host.ok("systemctl restart polkit");
+        let allowed = host.run(&as_nobody(&reload));
+        assert_eq!(allowed.code, 0, "{}: {allowed}", host.title());
+        assert_eq!(site::status(&host)["generation"], 3);
+        let scaled = host.run(&as_nobody(&format!("busctl call {} Scale s 3", site::APP)));
+        assert_ne!(scaled.code, 0, "{}: the rule lets reload alone: {scaled}", host.title());
+    }
+}
+
+#[test]
+fn an_apps_user_owns_exactly_its_own_name() {
+    for host in both("names") {
+        up(&host);
+        let own = |name: &str| {
+            format!(
+                "setpriv --reuid=www-data --regid=www-data --clear-groups busctl call org.freedesktop.DBus \
+                 /org/freedesktop/DBus org.freedesktop.DBus RequestName su {name} 4"
+            )
+        };
+        // 3: the name is taken, by the supervisor; not to be queued for.
+        assert_eq!(host.ok(&own(NAME)), "u 3", "{}", host.title());
+        for name in ["org.ganger1.other", "org.ganger1.myapp.more", "org.ganger1"] {
+            let refused = host.run(&own(name));
+            assert!(refused.stderr.contains("Access denied"), "{}: {name}: {refused}", host.title());
+        }
+        let owner = host.ok(&format!("busctl status {NAME} | sed -n 's/^PID=//p'"));
+        assert_eq!(owner, host.property("myapp.service", "MainPID"));
+    }
+}
+
+#[test]
+fn workers_do_not_notice_that_the_bus_goes_and_comes_and_the_commands_work_without_it() {
+    for host in both("the bus goes") {
+        up(&host);
+        let workers = site::workers(&host);
+        host.ok("systemctl stop dbus.socket dbus.service");
+        host.wait_for_log("myapp.service", "the system bus is gone");
+        assert_eq!(site::workers(&host), workers);
+        let status = host.ok("ganger status myapp");
+        assert!(status.contains("serving"), "{status}");
+        let reload = host.run("ganger reload --wait myapp");
+        assert_eq!(reload.code, 0, "{}: {reload}", host.title());
+        let workers = site::workers(&host);
+
+        host.ok("systemctl start dbus.socket");
+        on_the_bus(&host);
+        assert_eq!(host.ok(&format!("busctl get-property {} Generation", site::APP)), "t 2");
+        assert_eq!(site::workers(&host), workers, "{}: the bus came back, and a worker went", host.title());
+        assert_eq!(host.property("myapp.service", "NRestarts"), "0");
+    }
+}
+
+#[test]
+fn commands_end_with_the_exit_code_that_the_manual_promises() {
+    for host in both("exit codes") {
+        up(&host);
+        for (line, code) in [
+            ("ganger status myapp", 0),
+            ("ganger status nosuchapp", 3),
+            ("ganger reload nosuchapp", 3),
+            ("ganger restart myapp:7", 3),
+            ("ganger reload myapp --frobnicate", 2),
+        ] {
+            let out = host.run(line);
+            assert_eq!(out.code, code, "{}: {line}: {out}", host.title());
+        }
+        let refused = host.run(&as_nobody("ganger reload --wait myapp"));
+        assert_eq!(refused.code, 4, "{}: {refused}", host.title());
+        host.ok("ganger stop myapp");
+        for line in ["ganger status myapp", "ganger reload --wait myapp"] {
+            let gone = host.run(line);
+            assert_eq!(gone.code, 5, "{}: {line}: {gone}", host.title());
+            assert!(gone.stderr.contains("ganger start myapp"), "{gone}");
+        }
+    }
+}
