@@ -11,11 +11,15 @@ mod crash;
 mod harness_itself;
 #[path = "real/logs.rs"]
 mod logs;
+#[path = "real/package.rs"]
+mod package;
 #[path = "real/pair.rs"]
 mod pair;
 #[path = "real/reload.rs"]
 mod reload;
 #[path = "real/site.rs"]
 mod site;
+#[path = "real/user.rs"]
+mod user;
 #[path = "real/worker.rs"]
 mod worker;
