@@ -40,7 +40,7 @@ fn as_bob(line: &str) -> String {
 }
 
 fn up(host: &Host) {
-    host.ok(&format!("useradd --uid 4711 --home-dir {HOME} --create-home bob && loginctl enable-linger bob"));
+    host.ok(&format!("useradd --uid 4711 --home-dir {HOME} --create-home bob && systemd-run -q --wait loginctl enable-linger bob"));
     host.wait_for_property("user@4711.service", "ActiveState", "active");
     host.put(&format!("{HOME}/.config/systemd/user/mine.socket"), SOCKET);
     host.put(&format!("{HOME}/.config/systemd/user/mine.service"), SERVICE);
