@@ -80,12 +80,21 @@ pub(super) fn is_delegated(path: &Path) -> bool {
         && !geteuid().is_root()
         && !is_of_user_manager(path);
     let marked = ["user.delegate", "trusted.delegate"].iter().any(|name| attribute_is_set(path, name));
-    // PID 1 of a container: there is no service manager here that could manage it.
-    marked || given || getpid().as_raw() == 1
+    marked || given || is_containers_own(path)
 }
 
 fn is_of_user_manager(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str().as_bytes().starts_with(b"user@"))
+}
+
+/// For process 1 of a container there is no service manager that could manage the group. But with a pid namespace
+/// alone it may be the host's, or that of whoever started the container: the root of all groups has no
+/// `cgroup.type`, and processes outside our namespace are listed as 0 (cgroups(7), pid_namespaces(7)).
+fn is_containers_own(path: &Path) -> bool {
+    let members = || fs::read_to_string(path.join("cgroup.procs"));
+    getpid().as_raw() == 1
+        && path.join("cgroup.type").exists()
+        && members().is_ok_and(|pids| pids.lines().all(|pid| pid != "0"))
 }
 
 /// systemd marks delegated groups with an extended attribute of the value `1`.
