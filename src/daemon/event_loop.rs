@@ -34,8 +34,11 @@ pub(super) async fn run(
         };
         supervisor.take_in(wake);
         // The poller is told once of each change: it is waited for again only when nothing is left in it.
-        if let Some(mut unread) = unread.filter(|_| supervisor.world.subjects.is_quiet()) {
-            unread.clear_ready();
+        match unread {
+            Some(mut unread) if supervisor.world.subjects.is_quiet() => unread.clear_ready(),
+            // A worker that never stops talking must not keep those from their turn who speak for clients.
+            Some(_) => tokio::task::yield_now().await,
+            None => {}
         }
     }
 }
