@@ -209,9 +209,11 @@ impl Supervisor {
             Announcement::ReloadStarted { .. } => {
                 self.callers.reload_by_manager = self.callers.manager_waits();
             }
-            Announcement::WorkerReady { worker, .. } | Announcement::WorkerDraining { worker, .. } => {
+            Announcement::WorkerReady { worker, .. } => {
                 self.world.stop_looking(*worker);
+                self.world.check_sockets_held(*worker);
             }
+            Announcement::WorkerDraining { worker, .. } => self.world.stop_looking(*worker),
             Announcement::WorkerExited { .. } => self.world.check_socket_files(),
             Announcement::PoolReady
             | Announcement::WorkerStarted { .. }

@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::socket::{self, Backlog, SockFlag, sockopt};
 use nix::sys::stat::fstat;
 
-pub use bind::{Bound, bind};
+pub use bind::{Bound, bind, listen_again};
 pub use describe::{Role, Socket, describe, local_address};
 pub use path::SocketPath;
 

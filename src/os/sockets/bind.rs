@@ -1,7 +1,7 @@
 //! Make a socket for a plan's address: what `ganger run --listen` does without systemd.
 
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -65,6 +65,21 @@ pub fn bind(wanted: &Listen) -> Result<Bound> {
     }
     let address = local_address(&fd)?.unwrap_or_else(|| wanted.address.clone());
     Ok(Bound { fd, address })
+}
+
+/// Listens again where it listened before shutdown(2) ended that. The kernel has let go of a port that it had
+/// chosen itself (port 0), so the address is asked for anew; `EINVAL` says that it was kept.
+///
+/// # Errors
+/// Somebody else has the address by now, or listen(2) fails.
+pub fn listen_again(fd: impl AsFd, address: Option<&Address>, backlog: u32) -> Result<()> {
+    if let Some(Address::Inet(address)) = address {
+        match socket::bind(fd.as_fd().as_raw_fd(), &SockaddrStorage::from(*address)) {
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(SysError::new(format!("listen on {address} again"), errno)),
+        }
+    }
+    listen(fd, backlog)
 }
 
 pub(super) fn sock_type(kind: SocketKind) -> SockType {
