@@ -6,11 +6,23 @@
 #[path = "run/stage.rs"]
 mod stage;
 
+#[path = "run/bad_input.rs"]
+mod bad_input;
 #[path = "run/contract.rs"]
 mod contract;
 #[path = "run/crash.rs"]
 mod crash;
+#[path = "run/listeners.rs"]
+mod listeners;
 #[path = "run/manager.rs"]
 mod manager;
+#[path = "run/output.rs"]
+mod output;
 #[path = "run/readiness.rs"]
 mod readiness;
+#[path = "run/reload.rs"]
+mod reload;
+#[path = "run/shortage.rs"]
+mod shortage;
+#[path = "run/signals.rs"]
+mod signals;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader, IoSliceMut, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
@@ -74,9 +75,22 @@ pub(crate) struct Stage {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     wrapper: Vec<OsString>,
+    /// What makes a command one of the supervisor's own user.
+    user: Vec<OsString>,
     manager: Option<UnixDatagram>,
     sockets: Vec<OwnedFd>,
-    terminal: Option<OwnedFd>,
+    output: Kind,
+}
+
+/// What the supervisor's standard output and error are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A pipe each, recorded as [`From::Out`] and [`From::Log`].
+    Pipes,
+    /// One terminal, recorded as [`From::Out`].
+    Terminal,
+    /// Pipes that nobody reads.
+    Unread,
 }
 
 impl Stage {
@@ -94,7 +108,16 @@ impl Stage {
             variable(MARK, path.into()),
         ];
         let (args, wrapper, sockets) = (Vec::new(), Vec::new(), Vec::new());
-        Self { dir, args, env: env.into(), wrapper, manager: None, sockets, terminal: None }
+        Self {
+            dir,
+            args,
+            env: env.into(),
+            wrapper,
+            user: Vec::new(),
+            manager: None,
+            sockets,
+            output: Kind::Pipes,
+        }
     }
 
     /// With `app.toml`. `@WORKER@` and `@DIR@` stand for the scripted worker and the stage's folder.
@@ -138,6 +161,29 @@ impl Stage {
         self
     }
 
+    /// Run by a user of its own without rights, but for reading the programs under test wherever they are; behind
+    /// a further command.
+    pub(crate) fn unprivileged(mut self, further: &[&str]) -> Self {
+        // Limits count all processes of a user: nobody else may be it.
+        let user = 100_000 + std::process::id() % 100_000 * 8 + further.len() as u32;
+        for path in [self.path(""), self.path("ganger/app")] {
+            std::os::unix::fs::chown(path, Some(user), Some(user)).unwrap();
+        }
+        let id = user.to_string();
+        let words = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
+        self.user = words.iter().map(OsString::from).collect();
+        self.wrapper = further.iter().chain(&words).map(OsString::from).collect();
+        self
+    }
+
+    /// A command of the user that it runs as.
+    pub(crate) fn as_its_user(&self, words: &[&str]) -> Command {
+        let mut all = self.user.iter().cloned().chain(words.iter().map(OsString::from));
+        let mut command = Command::new(all.next().unwrap());
+        command.args(all);
+        command
+    }
+
     /// A service manager that records every datagram.
     pub(crate) fn managed(mut self) -> Self {
         let path = self.path("manager");
@@ -163,8 +209,14 @@ impl Stage {
     }
 
     /// A terminal as descriptors 1 and 2.
-    pub(crate) fn terminal(mut self, terminal: OwnedFd) -> Self {
-        self.terminal = Some(terminal);
+    pub(crate) fn on_a_terminal(mut self) -> Self {
+        self.output = Kind::Terminal;
+        self
+    }
+
+    /// Descriptors 1 and 2 are pipes that nobody reads.
+    pub(crate) fn unread(mut self) -> Self {
+        self.output = Kind::Unread;
         self
     }
 
@@ -173,29 +225,44 @@ impl Stage {
         let transcript = Arc::new(Transcript::default());
         let (out, out_theirs) = std::io::pipe().unwrap();
         let (log, log_theirs) = std::io::pipe().unwrap();
-        let terminal = self.terminal.take();
-        let stdout = terminal.as_ref().map_or_else(|| out_theirs.as_fd(), AsFd::as_fd);
-        let stderr = terminal.as_ref().map_or_else(|| log_theirs.as_fd(), AsFd::as_fd);
-        let pid = self.spawn([open_null().unwrap().as_fd(), stdout, stderr]);
+        let (out, log) = (File::from(OwnedFd::from(out)), File::from(OwnedFd::from(log)));
+        let mut unread = Vec::new();
+        let pid = if self.output == Kind::Terminal {
+            let terminal = nix::pty::openpty(None, None).unwrap();
+            let pid =
+                self.spawn([open_null().unwrap().as_fd(), terminal.slave.as_fd(), terminal.slave.as_fd()]);
+            record_lines(&transcript, From::Out, File::from(terminal.master));
+            pid
+        } else {
+            let pid = self.spawn([open_null().unwrap().as_fd(), out_theirs.as_fd(), log_theirs.as_fd()]);
+            if self.output == Kind::Unread {
+                unread = vec![out, log];
+            } else {
+                record_lines(&transcript, From::Out, out);
+                record_lines(&transcript, From::Log, log);
+            }
+            pid
+        };
         drop((out_theirs, log_theirs, std::mem::take(&mut self.sockets)));
-        record_lines(&transcript, From::Out, out);
-        record_lines(&transcript, From::Log, log);
-        let waited = Arc::clone(&transcript);
-        std::thread::spawn(move || {
-            waited.add(
-                From::Exit,
-                match waitpid(pid, None) {
-                    Ok(WaitStatus::Exited(_, code)) => format!("exit {code}"),
-                    Ok(WaitStatus::Signaled(_, signal, _)) => format!("signal {signal}"),
-                    other => format!("{other:?}"),
-                },
-            );
-        });
-        if let Some(manager) = self.manager.take() {
+        let recorder = self.manager.take().map(|manager| {
             let transcript = Arc::clone(&transcript);
-            std::thread::spawn(move || record_datagrams(&transcript, &manager, pid));
-        }
-        Run { stage: self, pid, transcript }
+            std::thread::spawn(move || record_datagrams(&transcript, &manager, pid))
+        });
+        let (waited, manager) = (Arc::clone(&transcript), self.path("manager"));
+        std::thread::spawn(move || {
+            let end = match waitpid(pid, None) {
+                Ok(WaitStatus::Exited(_, code)) => format!("exit {code}"),
+                Ok(WaitStatus::Signaled(_, signal, _)) => format!("signal {signal}"),
+                other => format!("{other:?}"),
+            };
+            // All that it told is in the transcript before its end.
+            if let Some(recorder) = recorder {
+                let _ = UnixDatagram::unbound().and_then(|own| own.send_to(LAST.as_bytes(), manager));
+                let _ = recorder.join();
+            }
+            waited.add(From::Exit, end);
+        });
+        Run { stage: self, pid, transcript, _unread: unread }
     }
 
     fn spawn(&self, stdio: [BorrowedFd<'_>; 3]) -> Pid {
@@ -224,6 +291,8 @@ pub(crate) struct Run {
     stage: Stage,
     pid: Pid,
     transcript: Arc<Transcript>,
+    /// Kept open, so that writing blocks rather than fails.
+    _unread: Vec<File>,
 }
 
 impl Run {
@@ -352,8 +421,17 @@ impl Run {
     #[track_caller]
     pub(crate) fn worker_pids(&self) -> Vec<u32> {
         let out = self.client(&["status", "app"]);
-        let text = String::from_utf8_lossy(&out.stdout).into_owned();
-        assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        Self::pids(&out)
+    }
+
+    /// The same; none while it does not answer yet.
+    pub(crate) fn worker_pids_if_any(&self) -> Vec<u32> {
+        Self::pids(&self.client(&["status", "app"]))
+    }
+
+    fn pids(out: &Output) -> Vec<u32> {
+        let text = String::from_utf8_lossy(&out.stdout);
         let pid = |line: &str| line.split("pid ").nth(1)?.split([' ', ',']).next()?.parse().ok();
         text.lines().filter_map(pid).collect()
     }
@@ -382,8 +460,6 @@ impl Drop for Run {
                 let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
             }
         }
-        let last = UnixDatagram::unbound().and_then(|own| own.send_to(LAST.as_bytes(), self.path("manager")));
-        drop(last);
     }
 }
 
@@ -437,7 +513,7 @@ fn marked(mark: &str) -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(has).collect()
 }
 
-fn record_lines(transcript: &Arc<Transcript>, from: From, pipe: std::io::PipeReader) {
+fn record_lines(transcript: &Arc<Transcript>, from: From, pipe: File) {
     let transcript = Arc::clone(transcript);
     std::thread::spawn(move || {
         for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {

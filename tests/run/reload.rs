@@ -1,0 +1,272 @@
+//! Reloads: what changes, what stays when the new generation is no good, and who is told.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Output};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::stage::{Run, Stage};
+
+const REST: &str = "listen = ['127.0.0.1:0']\nworkers = 2\n[reload]\nbake = '0s'\n";
+
+fn ready(config: &str) -> Run {
+    let run = Stage::new(config).start();
+    run.said("info: ready");
+    run
+}
+
+fn reload(run: &Run) -> Output {
+    run.client(&["reload", "--wait", "app"])
+}
+
+/// The verdict as a client prints it.
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+fn end(pid: u32) {
+    kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+}
+
+/// A living process's environment.
+fn environ(pid: u32) -> BTreeMap<String, String> {
+    let bytes = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let pairs = bytes.split(|byte| *byte == 0).filter_map(|pair| {
+        let pair = String::from_utf8_lossy(pair).into_owned();
+        pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+    });
+    pairs.collect()
+}
+
+#[test]
+fn f01_no_kind_of_bad_deploy_touches_the_old_workers() {
+    let worker = "command = ['@WORKER@', '--notify']\n";
+    let good = format!("{worker}{REST}");
+    let mut run = ready(&good);
+    let before = run.worker_pids();
+    let with = |option: &str| good.replace("'--notify'", &format!("'--notify', {option}"));
+    for (deploy, words) in [
+        (with("'--crash-before-ready', '--exit-code', '9'"), "exited with status 9"),
+        (with("'--crash-before-ready', '--exit-code', '0'"), "exited with status 0"),
+        (format!("{}\n[ready]\ntimeout = '200ms'", with("'--never-ready'")), "not ready within 200ms"),
+        (with("'--exit-after', '100', '--exit-code', '8'").replace("'0s'", "'10s'"), "exited with status 8"),
+        (good.replace(worker, "command = ['/no/such/interpreter']\n"), "/no/such/interpreter"),
+        (good.replace(worker, "command = ['true']\ndirectory = '@DIR@/gone'\n"), "gone"),
+        (good.replace("workers = 2", "workers = 'many'"), "workers"),
+        (format!("{good}nonsense"), "app.toml"),
+        (format!("{good}colour = 1"), "colour"),
+    ] {
+        run.configure(&deploy);
+        let out = reload(&run);
+        assert_eq!(out.status.code(), Some(1), "{deploy}\n{}", text(&out));
+        assert!(text(&out).contains(words), "{deploy}\n{}", text(&out));
+        assert_eq!(run.worker_pids(), before, "{deploy}");
+        assert_eq!(run.get("/gen"), "1", "{deploy}");
+    }
+    run.configure(&good);
+    assert!(reload(&run).status.success(), "a good deploy still works");
+    run.stop();
+}
+
+#[test]
+fn f14_old_workers_are_replaced_by_old_ones_while_a_reload_is_stuck() {
+    let good = format!("command = ['@WORKER@', '--notify']\n{REST}[restart]\nmin-uptime = '1ms'\n");
+    let mut run = ready(&good);
+    let before = run.worker_pids();
+    run.configure(&good.replace("'--notify'", "'--never-ready'"));
+    let mut client = run.client_command(&["reload", "app"]).spawn().unwrap();
+    run.said("reloading to generation 2");
+    run.said_times(3, "started");
+    for (pid, ready) in before.iter().zip(3..) {
+        end(*pid);
+        run.said_times(ready, "is ready after");
+        assert_eq!(run.get("/gen"), "1");
+    }
+    assert!(client.try_wait().unwrap().is_none(), "the reload is still stuck");
+    run.stop();
+    assert_ne!(client.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn f15_an_old_worker_is_born_again_in_the_old_release_with_the_old_command_and_environment() {
+    let config = |version: &str| {
+        format!(
+            "command = ['sh', '-c', 'test -e broken && exit 1; exec @WORKER@ --notify --status {version}']\n\
+             directory = '@DIR@/current'\n{REST}[restart]\nmin-uptime = '1ms'\n[env]\nVERSION = '{version}'"
+        )
+    };
+    let stage = Stage::new(&config("one"));
+    let (one, two, current) = (stage.path("one"), stage.path("two"), stage.path("current"));
+    std::fs::create_dir(&one).unwrap();
+    std::fs::create_dir(&two).unwrap();
+    std::os::unix::fs::symlink(&one, &current).unwrap();
+    let mut run = stage.start();
+    run.said("info: ready");
+
+    std::fs::write(two.join("broken"), "").unwrap();
+    std::fs::remove_file(&current).unwrap();
+    std::os::unix::fs::symlink(&two, &current).unwrap();
+    run.configure(&config("two"));
+    assert_eq!(reload(&run).status.code(), Some(1));
+
+    let cwd = |pid: u32| std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+    let version = |pid: u32| environ(pid).remove("VERSION").unwrap();
+    let told = |pid: u32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap().ends_with(b"one\0");
+    end(run.worker_pids()[0]);
+    run.said_times(3, "is ready after");
+    for pid in run.worker_pids() {
+        assert_eq!((cwd(pid), version(pid).as_str(), told(pid)), (one.clone(), "one", true));
+    }
+
+    std::fs::remove_file(two.join("broken")).unwrap();
+    let out = reload(&run);
+    assert!(out.status.success(), "{}", text(&out));
+    for pid in run.worker_pids() {
+        assert_eq!((cwd(pid), version(pid).as_str(), told(pid)), (two.clone(), "two", false));
+    }
+    run.stop();
+}
+
+#[test]
+fn f29_after_a_reload_the_environment_is_exactly_the_new_one() {
+    let config =
+        |env: &str| format!("command = ['@WORKER@', '--notify']\nenv-file = '@DIR@/env'\n{REST}[env]\n{env}");
+    let stage = Stage::new(&config("KEPT = '1'\nCHANGED = 'old'\nREMOVED = 'x'"));
+    std::fs::write(stage.path("env"), "FROM_FILE=old\nGONE_FROM_FILE=x\n").unwrap();
+    let mut run = stage.start();
+    run.said("info: ready");
+    let mut expected = environ(run.worker_pids()[0]);
+    assert_eq!(expected.get("REMOVED").map(String::as_str), Some("x"));
+
+    run.configure(&config("KEPT = '1'\nCHANGED = 'new'\nADDED = 'y'"));
+    std::fs::write(run.path("env"), "FROM_FILE=new\n").unwrap();
+    let out = reload(&run);
+    assert!(out.status.success(), "{}", text(&out));
+    let mut found = environ(run.worker_pids()[0]);
+    for (name, value) in
+        [("CHANGED", "new"), ("ADDED", "y"), ("FROM_FILE", "new"), ("GANGER_GENERATION", "2")]
+    {
+        expected.insert(name.to_owned(), value.to_owned());
+    }
+    expected.remove("REMOVED");
+    expected.remove("GONE_FROM_FILE");
+    for own in ["LISTEN_PID", "GANGER_WORKER_ID"] {
+        assert_ne!(expected.remove(own), found.remove(own), "{own} is each worker's own");
+    }
+    assert_eq!(found, expected);
+    run.stop();
+}
+
+#[test]
+fn a_change_of_the_addresses_is_said_to_wait_for_a_restart() {
+    let good = format!("command = ['@WORKER@', '--notify']\n{REST}");
+    let mut run = ready(&good);
+    let address = run.address();
+    run.configure(&good.replace("['127.0.0.1:0']", "['127.0.0.1:0', '@DIR@/more']"));
+    assert!(reload(&run).status.success());
+    run.said("listen was changed; that takes effect at the next restart");
+    assert_eq!(run.address(), address);
+    assert_eq!(run.get("/gen"), "2");
+    run.stop();
+}
+
+#[test]
+fn a_reload_follows_a_changed_number_of_workers() {
+    let config = |workers: u32| {
+        format!("command = ['@WORKER@', '--notify']\n{REST}").replace("= 2", &format!("= {workers}"))
+    };
+    let mut run = ready(&config(2));
+    for workers in [4, 1, 3] {
+        run.configure(&config(workers));
+        let out = reload(&run);
+        assert!(out.status.success(), "{}", text(&out));
+        assert_eq!(run.worker_pids().len(), workers as usize);
+    }
+    run.stop();
+}
+
+#[test]
+fn f07_no_more_than_the_surge_is_ever_there_beyond_the_number() {
+    let config = format!("command = ['@WORKER@', '--notify']\n{REST}").replace("workers = 2", "workers = 4");
+    let run = ready(&config);
+    assert!(reload(&run).status.success());
+    run.stop();
+    // Each start of the second generation follows the end of all but one of the former.
+    let mut living: i32 = 0;
+    for line in run.all(crate::stage::From::Log) {
+        living += i32::from(line.contains(" started (pid "));
+        living -= i32::from(line.contains(" is gone: "));
+        assert!(living <= 5, "{line}");
+    }
+}
+
+/// Starts so many clients at once.
+fn clients(run: &Run, count: usize) -> Vec<Child> {
+    let start = |_| {
+        let mut command = run.client_command(&["reload", "--wait", "app"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    (0..count).map(start).collect()
+}
+
+#[test]
+fn f20_reloads_asked_for_at_the_same_time_all_get_a_verdict_and_are_few() {
+    let run = ready(&format!("command = ['@WORKER@', '--notify', '--ready-after', '50']\n{REST}"));
+    for out in clients(&run, 20).into_iter().map(|child| child.wait_with_output().unwrap()) {
+        assert!(out.status.success(), "{}", text(&out));
+    }
+    let generation: u32 = run.get("/gen").parse().unwrap();
+    assert!((2..=21).contains(&generation), "{generation}");
+    run.stop();
+}
+
+#[test]
+fn a_reload_during_another_leads_to_the_newest_configuration() {
+    let config = |mark: &str| {
+        format!("command = ['@WORKER@', '--notify', '--ready-after', '300']\n{REST}[env]\nMARK = '{mark}'")
+    };
+    let mut run = ready(&config("first"));
+    run.configure(&config("second"));
+    let first = clients(&run, 1);
+    run.said("reloading to generation 2");
+    run.configure(&config("third"));
+    let second = clients(&run, 1);
+    for child in first.into_iter().chain(second) {
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{}", text(&out));
+    }
+    for pid in run.worker_pids() {
+        assert_eq!(environ(pid).get("MARK").map(String::as_str), Some("third"));
+    }
+    run.stop();
+}
+
+#[test]
+fn f16_a_client_that_waits_is_told_when_the_supervisor_stops() {
+    let good = format!("command = ['@WORKER@', '--notify']\n{REST}");
+    let mut run = ready(&good);
+    run.configure(&good.replace("'--notify'", "'--never-ready'"));
+    let client = clients(&run, 1);
+    run.said("reloading to generation 2");
+    run.stop();
+    for child in client {
+        let out = child.wait_with_output().unwrap();
+        assert_ne!(out.status.code(), Some(0), "{}", text(&out));
+        assert!(!text(&out).is_empty());
+    }
+}
+
+#[test]
+fn f16_a_client_that_waits_is_told_when_the_supervisor_is_killed() {
+    let good = format!("command = ['@WORKER@', '--notify']\n{REST}");
+    let mut run = ready(&good);
+    run.configure(&good.replace("'--notify'", "'--never-ready'"));
+    let client = clients(&run, 1);
+    run.said("reloading to generation 2");
+    run.signal(Signal::SIGKILL);
+    for child in client {
+        let out = child.wait_with_output().unwrap();
+        assert_eq!(out.status.code(), Some(5), "{}", text(&out));
+    }
+}
