@@ -35,15 +35,18 @@ fn f20_too_many_processes_leave_a_degraded_pool_that_recovers() {
 fn f20_too_few_descriptors_leave_a_degraded_pool_that_recovers() {
     let config =
         format!("command = ['@WORKER@', '--notify']\nlisten = ['127.0.0.1:0']\nworkers = 20\n{RETRY}");
-    let mut run = Stage::new(&config).wrapped(&["prlimit", "--nofile=30:30"]).managed().start();
+    let run = Stage::new(&config).wrapped(&["prlimit", "--nofile=30:30"]).managed().start();
     run.said("could not be started for want of resources");
     run.said("too many open files");
     run.said("is ready after");
     assert_eq!(run.get("/gen"), "1", "those that live serve");
-    run.configure(&config.replace("workers = 20", "workers = 2"));
-    run.signal(Signal::SIGHUP);
-    run.told("2/2 workers ready, generation 2");
-    assert_eq!(run.get("/gen"), "2");
+    let out = run.client(&["scale", "app", "2"]);
+    assert!(out.status.success(), "{out:?}");
+    run.told("STATUS=2/2 workers ready");
+    kill(Pid::from_raw(i32::try_from(run.worker_pids()[0]).unwrap()), Signal::SIGKILL).unwrap();
+    run.said("killed by signal 9");
+    assert!(harness::wait_until(|| run.worker_pids().len() == 2), "there is room for a successor");
+    assert_eq!(run.get("/gen"), "1");
     assert_eq!(run.count("panicked"), 0);
     run.stop();
 }
