@@ -1,7 +1,8 @@
 //! `ganger run` as a whole: a real supervisor, real workers, and the test as service manager and client.
 //! Each test states one claim; an F-number names the failure story of another supervisor that it stands for.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here is a failed test")]
+#![expect(clippy::print_stderr, reason = "a failed test shows what was said")]
 
 #[path = "run/stage.rs"]
 mod stage;

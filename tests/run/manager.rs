@@ -28,13 +28,16 @@ fn all_are_gangers(run: &Run) {
 
 #[test]
 fn f08_ready_is_told_once_and_only_after_every_worker_is_ready() {
-    let run =
-        Stage::new(&WORKERS.replace("'--notify'", "'--notify', '--ready-after', '300'")).managed().start();
-    let ready = run.told("READY=1");
-    assert_eq!(ready, "READY=1\nSTATUS=2/2 workers ready, generation 1");
-    assert_eq!(run.count("is ready after"), 2, "told before they were");
-    let told = run.all(From::Manager);
-    assert!(told.iter().any(|text| text == "STATUS=0/2 workers ready, generation 1"), "{told:?}");
+    let config = "command = ['sh', '-c', 'test $GANGER_WORKER = 0 || read line <@DIR@/gate; exec @WORKER@ --notify']\n\
+         listen = ['127.0.0.1:0']\nworkers = 2";
+    let stage = Stage::new(config);
+    nix::unistd::mkfifo(&stage.path("gate"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let run = stage.managed().start();
+    run.told("STATUS=1/2 workers ready, generation 1");
+    assert_eq!(states(&run), [] as [&str; 0]);
+    assert_eq!(run.get("/slot"), "0", "who is ready serves");
+    std::fs::write(run.path("gate"), "go\n").unwrap();
+    assert_eq!(run.told("READY=1"), "READY=1\nSTATUS=2/2 workers ready, generation 1");
     run.stop();
     assert_eq!(states(&run), ["READY=1", "STOPPING=1"]);
     all_are_gangers(&run);

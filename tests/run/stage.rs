@@ -537,12 +537,12 @@ fn record_datagrams(transcript: &Transcript, socket: &UnixDatagram, supervisor: 
         };
         let (bytes, mut remarks) = (got.bytes, String::new());
         for message in got.cmsgs().unwrap() {
-            match message {
-                ControlMessageOwned::ScmCredentials(sender) if sender.pid() == supervisor.as_raw() => {}
-                ControlMessageOwned::ScmCredentials(sender) => {
-                    remarks += &format!("[FROM {}] ", sender.pid());
-                }
-                other => remarks += &format!("[WITH {other:?}] "),
+            let ControlMessageOwned::ScmCredentials(sender) = message else {
+                remarks += &format!("[WITH {message:?}] ");
+                continue;
+            };
+            if sender.pid() != supervisor.as_raw() {
+                remarks += &format!("[FROM {}] ", sender.pid());
             }
         }
         let text = String::from_utf8_lossy(buffer.get(..bytes).unwrap()).into_owned();
