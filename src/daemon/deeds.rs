@@ -1,11 +1,13 @@
 //! The pool's orders, carried out: signals, kills, sweeps. What fails is told as a fact or logged; nothing here
 //! waits.
 
+use std::time::Duration;
+
 use nix::libc;
 use tracing::warn;
 
 use crate::os::kin;
-use crate::os::pidfd::Child;
+use crate::os::pidfd::{self, Child};
 use crate::os::poller::Interest;
 use crate::os::procfs::{self, Census, Kin};
 use crate::plan::Protocol;
@@ -13,6 +15,11 @@ use crate::pool::{Event, WorkerId};
 
 use super::subjects::Subject;
 use super::world::{Process, ProcessState, World};
+
+/// Generations of orphans that are killed one after the other at the end.
+const MAX_DESCENT: usize = 32;
+/// How long a killed process may take to end; longer only when the kernel cannot interrupt it.
+const LAST_BREATH: Duration = Duration::from_millis(200);
 
 impl World {
     /// Asks a worker to leave, in the way that its plan names.
@@ -134,10 +141,21 @@ impl World {
         }
     }
 
-    /// At the very end, without control groups: whoever is still a child of ours goes as well.
+    /// At the very end, without control groups: whoever is still a child of ours goes as well, and so do those
+    /// that it leaves to us in turn. They are gone when this returns, unless the kernel holds on to one.
     pub(super) fn kill_all_orphans(&self) {
-        if self.groups.is_none() {
-            kin::children().into_iter().for_each(kin::kill_child);
+        if self.groups.is_some() {
+            return;
+        }
+        for _ in 0..MAX_DESCENT {
+            let left = kin::children();
+            if left.is_empty() {
+                return;
+            }
+            left.iter().for_each(|pid| kin::kill_child(*pid));
+            left.iter().for_each(|pid| kin::await_end(*pid, LAST_BREATH));
+            // What cannot be reaped is found again in the next round.
+            let _ = pidfd::reap_orphans(|_| false);
         }
     }
 

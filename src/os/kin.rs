@@ -3,6 +3,10 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::pidfd::Child;
 
@@ -44,6 +48,15 @@ pub fn kill_child(pid: u32) {
     if let Ok(child) = Child::open(pid) {
         // Gone already is what is wanted.
         let _ = child.send_signal(nix::libc::SIGKILL);
+    }
+}
+
+/// Waits until a process has ended, for so long at most. One that cannot be held has ended already.
+pub fn await_end(pid: u32, limit: Duration) {
+    if let Ok(child) = Child::open(pid) {
+        let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        // Interrupted or not: who asks looks again at what is left.
+        let _ = poll(&mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)], timeout);
     }
 }
 
