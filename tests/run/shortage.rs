@@ -21,8 +21,11 @@ fn f20_too_many_processes_leave_a_degraded_pool_that_recovers() {
     run.said("could not be started for want of resources: failed to start a process: try again");
     run.said("is ready after");
     assert_eq!(run.get("/gen"), "1", "those that live serve");
-    let status = run.client(&["status", "app"]);
-    assert!(String::from_utf8_lossy(&status.stdout).contains("degraded"), "{status:?}");
+    let degraded = || {
+        let status = run.client(&["status", "app"]);
+        String::from_utf8_lossy(&status.stdout).contains("degraded")
+    };
+    assert!(harness::wait_until(degraded));
     let out = raise.arg(run.pid().to_string()).output().unwrap();
     assert!(out.status.success(), "{out:?}");
     run.told("STATUS=6/6 workers ready");
