@@ -162,6 +162,8 @@ pub(crate) struct Happening {
     pub(crate) cause: Option<String>,
     /// Why, in words.
     pub(crate) reason: Option<String>,
+    /// What an app said (`message`).
+    pub(crate) message: Option<serde_json::Value>,
     /// How many events were missed (`signals-missed`).
     pub(crate) missed: Option<u64>,
 }

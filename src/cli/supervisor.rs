@@ -179,6 +179,11 @@ fn failed_worker(failure: client::Failure) -> FailedWorker {
     }
 }
 
+/// What an app said. What is nested too deep to be read again, or holds half a character, is shown as a string.
+fn said(json: &str) -> serde_json::Value {
+    serde_json::from_str(json).unwrap_or_else(|_| json.into())
+}
+
 fn happened(happening: client::Happening) -> Happening {
     let is_reload = happening.name == "ReloadFinished";
     let (outcome, cause) = if is_reload { (happening.word, None) } else { (None, happening.word) };
@@ -193,6 +198,7 @@ fn happened(happening: client::Happening) -> Happening {
         outcome,
         cause,
         reason: happening.text,
+        message: happening.json.as_deref().map(said),
         missed: happening.missed,
     }
 }

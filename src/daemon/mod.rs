@@ -12,6 +12,7 @@ mod exits;
 mod guarding;
 mod inbox;
 mod looking;
+mod mail;
 mod node_side;
 mod output;
 mod prober;

@@ -1,6 +1,6 @@
 //! Node workers: their channels, what they are started with, and what they report.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -27,8 +27,6 @@ const PRELOAD_FILE: &str = "drain.cjs";
 const MAX_PACKAGE: u64 = 1 << 20;
 /// So many turns of the hub before other things get theirs.
 const MAX_TURNS: usize = 64;
-/// Messages of workers that wait to be told; older ones are dropped.
-const MAX_MESSAGES: usize = 1024;
 
 /// The primary's side.
 #[derive(Debug)]
@@ -37,8 +35,6 @@ pub(super) struct NodeSide {
     token: Token,
     /// The preload's path; `None` when it could not be written.
     preload: Option<PathBuf>,
-    /// What apps said to whoever listens.
-    messages: VecDeque<(WorkerId, String)>,
 }
 
 /// What a Node worker is started with in place of its plan's command.
@@ -110,7 +106,7 @@ impl World {
                 None
             }
         };
-        self.node = Some(NodeSide { hub, token, preload, messages: VecDeque::new() });
+        self.node = Some(NodeSide { hub, token, preload });
         Ok(())
     }
 
@@ -236,9 +232,12 @@ impl World {
         Ok(())
     }
 
-    /// What apps said since the last time.
-    pub(super) fn take_messages(&mut self) -> VecDeque<(WorkerId, String)> {
-        self.node.as_mut().map(|side| std::mem::take(&mut side.messages)).unwrap_or_default()
+    /// A worker has so much to read that others should leave it alone.
+    pub(super) fn is_behind(&self, id: WorkerId) -> bool {
+        let (Some(side), Some(unique)) = (&self.node, unique(id)) else {
+            return false;
+        };
+        side.hub.is_behind(unique)
     }
 
     fn node_reported(&mut self, reports: Vec<Report>) {
@@ -257,14 +256,7 @@ impl World {
             Report::Ready { worker: id } => {
                 self.happened(Event::BecameReady { worker: worker(id), sign: ReadySign::Message });
             }
-            Report::Message { worker: id, json } => {
-                if let Some(side) = &mut self.node {
-                    if side.messages.len() >= MAX_MESSAGES {
-                        side.messages.pop_front();
-                    }
-                    side.messages.push_back((worker(id), json));
-                }
-            }
+            Report::Message { worker: id, json } => self.app_said(worker(id), json),
             Report::Leaving { worker: id } => {
                 self.happened(Event::Notified { worker: worker(id), notification: Notification::Stopping });
             }

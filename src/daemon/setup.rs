@@ -124,7 +124,7 @@ async fn serve(
 ) -> Result<(), Fatal> {
     let (listeners, bound) = listeners(plan)?;
     let directory = runtime_directory(request, plan)?;
-    let world = world(request, plan, listeners, bound, directory.join(NOTIFY_SOCKET))?;
+    let mut world = world(request, plan, listeners, bound, directory.join(NOTIFY_SOCKET))?;
     let now = clock::now();
     let seed = u64::from(std::process::id()) ^ u64::try_from(clock::wall().as_nanos()).unwrap_or(u64::MAX);
     let (pool, effects) = Pool::new(Arc::clone(plan), seed, now);
@@ -134,6 +134,7 @@ async fn serve(
     let (notices, _) = broadcast::channel(MAX_WAITING_NOTICES);
     let (findings, found) = mpsc::channel(MAX_FINDINGS);
     let hub = Hub::new(identity(plan, &world), seen, asks, notices.clone());
+    world.messages = Some(hub.messages());
     let private = directory.join(PRIVATE_SOCKET);
     let listener = dbus::bind(&private)
         .map_err(|error| Fatal::Setup(format!("failed to listen on {}: {error}", private.display())))?;
@@ -270,6 +271,7 @@ fn world(
         checks: BTreeMap::new(),
         counts: Counts::default(),
         node: None,
+        messages: None,
     };
     world.guard_listeners();
     Ok(world)

@@ -6,6 +6,9 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::broadcast;
+
+use crate::dbus::Notice;
 use crate::os::cgroup::{Delegated, WorkerGroup};
 use crate::os::kin;
 use crate::os::pidfd::Child;
@@ -55,6 +58,8 @@ pub(super) struct World {
     pub(super) facts: VecDeque<Event>,
     /// The primary's side of Node's cluster protocol, once a plan wants it.
     pub(super) node: Option<NodeSide>,
+    /// Where what apps say goes, once there are ways to listen.
+    pub(super) messages: Option<broadcast::Sender<Notice>>,
     /// What was said and need not be said again.
     pub(super) said: BTreeSet<String>,
 }

@@ -15,9 +15,10 @@ use zbus::{Connection, Message, MessageStream, ObjectPath};
 use super::access;
 use super::asking::{admit, error, reply_later, submit, wants_reply};
 use super::calls::{self, Fault, UNKNOWN_METHOD};
+use super::herald::{self, Hears};
 use super::members::{APP, Interface, Object, WORKER, worker_path};
 use super::properties::{self, Dict, Row};
-use super::{Caller, Hub, MAX_ASKS_PER_CONNECTION, Origin, herald, introspect};
+use super::{Caller, Hub, MAX_ASKS_PER_CONNECTION, Origin, introspect};
 use crate::pool::{Slot, View};
 
 /// Callers of the bus whose name and permission are being found out at a time.
@@ -113,8 +114,16 @@ impl Desk {
     fn tell(&mut self) {
         if !self.telling {
             self.telling = true;
-            self.tasks.spawn(herald::tell(self.connection.clone(), self.hub.clone()));
+            let hears = match self.door {
+                Door::Private(caller) if self.is_master(caller) => Hears::Messages,
+                Door::Private(_) | Door::SystemBus | Door::UserBus => Hears::Signals,
+            };
+            self.tasks.spawn(herald::tell(self.connection.clone(), self.hub.clone(), hears));
         }
+    }
+
+    fn is_master(&self, caller: Caller) -> bool {
+        caller.uid.is_some_and(|uid| access::is_master(uid, self.hub.identity.uid))
     }
 
     /// What the bus says about our name.
@@ -261,7 +270,7 @@ impl Desk {
             });
             return Ok(());
         };
-        if !caller.uid.is_some_and(|uid| access::is_master(uid, self.hub.identity.uid)) {
+        if !self.is_master(caller) {
             let why = "over the private socket only root and the app's own user may change anything";
             return Err(access::denied(action, why));
         }

@@ -24,25 +24,45 @@ const GAP: Duration = Duration::from_millis(100);
 
 type ViewReceiver = watch::Receiver<Arc<View>>;
 
+/// Whether a listener is told what apps say, besides what happens to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hears {
+    /// Who may change something.
+    Messages,
+    /// Who may only look, and the bus: a signal there reaches everyone.
+    Signals,
+}
+
 /// Begins to listen now, and tells everything until the connection or the supervisor ends.
-pub(super) fn tell(connection: Connection, hub: Hub) -> impl Future<Output = ()> + Send {
+pub(super) fn tell(connection: Connection, hub: Hub, hears: Hears) -> impl Future<Output = ()> + Send {
     let notices = hub.notices.subscribe();
+    let messages = (hears == Hears::Messages).then(|| hub.messages.subscribe());
     let mut view = hub.view.clone();
     let told = Arc::clone(&view.borrow_and_update());
-    go_on(connection, hub, notices, view, told)
+    go_on(connection, hub, (notices, messages), view, told)
+}
+
+type Notices = broadcast::Receiver<Notice>;
+
+/// The next thing to say; what happens goes before what is said.
+async fn next_notice(notices: &mut Notices, messages: &mut Option<Notices>) -> Result<Notice, RecvError> {
+    let Some(messages) = messages else { return notices.recv().await };
+    match first(notices.recv(), messages.recv()).await {
+        First::Left(notice) | First::Right(notice) => notice,
+    }
 }
 
 async fn go_on(
     connection: Connection,
     hub: Hub,
-    mut notices: broadcast::Receiver<Notice>,
+    (mut notices, mut messages): (Notices, Option<Notices>),
     view: ViewReceiver,
     mut told: Arc<View>,
 ) {
     let mut later = Box::pin(changed(view, Duration::ZERO));
     loop {
         // Changed properties go first: they come at a bounded rate, and a flood of signals must not hide them.
-        let done = match first(later.as_mut(), notices.recv()).await {
+        let done = match first(later.as_mut(), pin!(next_notice(&mut notices, &mut messages))).await {
             First::Right(Ok(notice)) => send_notice(&connection, &notice).await,
             First::Right(Err(RecvError::Lagged(count))) => {
                 hub.missed.fetch_add(count, Ordering::Relaxed);

@@ -134,6 +134,10 @@ pub(super) static APP: Interface = Interface {
         signal("ReloadAborting", &[("generation", "t"), ("reason", "s")]),
         signal("ReloadFinished", &[("generation", "t"), ("outcome", "s"), ("message", "s")]),
         signal("Stopping", &[]),
+        signal(
+            "Message",
+            &[("slot", "u"), ("generation", "t"), ("pid", "u"), ("worker", "t"), ("json", "s")],
+        ),
         signal("SignalsMissed", &[("count", "t")]),
     ],
 };

@@ -43,6 +43,11 @@ pub use words::{outcome_word, phase_word, pool_word, slot_word, status_line};
 pub const MAX_WAITING_ASKS: usize = 64;
 /// Signals kept for a listener that is slow; older ones are counted as missed.
 pub const MAX_WAITING_NOTICES: usize = 256;
+/// Messages of apps kept for a listener that is slow; they have a queue of their own, so that a flood of them
+/// hides no other signal.
+pub const MAX_WAITING_MESSAGES: usize = 1024;
+/// Length of the JSON text of a `Message` signal, in bytes; a longer message is not told.
+pub const MAX_MESSAGE_BYTES: usize = MAX_JSON_BYTES;
 /// Wishes without a verdict yet, over all callers.
 pub const MAX_ASKS_IN_FLIGHT: usize = 128;
 /// Wishes without a verdict yet, of one connection.
@@ -126,6 +131,7 @@ pub struct Hub {
     view: watch::Receiver<Arc<View>>,
     asks: mpsc::Sender<Ask>,
     notices: broadcast::Sender<Notice>,
+    messages: broadcast::Sender<Notice>,
     in_flight: Arc<Semaphore>,
     missed: Arc<AtomicU64>,
 }
@@ -145,9 +151,17 @@ impl Hub {
             view,
             asks,
             notices,
+            messages: broadcast::channel(MAX_WAITING_MESSAGES).0,
             in_flight: Arc::new(Semaphore::new(MAX_ASKS_IN_FLIGHT)),
             missed: Arc::new(AtomicU64::new(0)),
         }
+    }
+
+    /// Where the daemon puts each [`Notice::Message`]: only listeners on the private socket who may change
+    /// something get them. Without any there is no receiver.
+    #[must_use]
+    pub fn messages(&self) -> broadcast::Sender<Notice> {
+        self.messages.clone()
     }
 
     fn view(&self) -> Arc<View> {

@@ -57,6 +57,9 @@ pub enum Notice {
     ReloadFinished(GenerationId, Verdict),
     /// The pool is ending.
     Stopping,
+    /// A worker's app said this (one JSON value on one line). Not everyone may hear it: it goes into
+    /// [`Hub::messages`](super::Hub::messages), never among the others.
+    Message(WorkerLabel, String),
 }
 
 impl Notice {
@@ -130,6 +133,10 @@ impl Notice {
                 signal("ReloadFinished").build(&(generation.0, outcome, verdict.message.as_str()))
             }
             Self::Stopping => signal("Stopping").build(&()),
+            Self::Message(label, json) => {
+                let (slot, generation, pid, worker) = about(label);
+                signal("Message").build(&(slot, generation, pid, worker, json.as_str()))
+            }
         }
     }
 }
@@ -158,6 +165,7 @@ mod tests {
             Notice::ReloadAborting(generation, "no".into()),
             Notice::ReloadFinished(generation, samples::verdict(Outcome::Done)),
             Notice::Stopping,
+            Notice::Message(label, "{}".into()),
         ];
         let mut sent: Vec<_> = notices
             .iter()

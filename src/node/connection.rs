@@ -21,6 +21,9 @@ use crate::proto::node::{Frame, FrameError, LineSplitter, LineTooLong};
 /// The most descriptors that one message can carry (`SCM_MAX_FD`, unix(7)).
 const MAX_PASSED: usize = 253;
 
+/// A channel is behind when this part of what may wait does.
+const BEHIND: usize = 32;
+
 /// ganger's end of a worker's channel.
 #[derive(Debug)]
 pub struct Connection {
@@ -158,6 +161,12 @@ impl Connection {
         }
         self.queue.push_back(Outgoing { bytes, written: 0, handle });
         if self.queue.len() == 1 { self.write_ready() } else { Ok(()) }
+    }
+
+    /// Whether a good part of what may wait for the other end does so.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.queued_bytes > MAX_QUEUED_BYTES / BEHIND || self.queue.len() > MAX_QUEUED_LINES / BEHIND
     }
 
     /// Writes what the kernel takes.

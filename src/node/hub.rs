@@ -199,6 +199,13 @@ impl Hub {
         Ok(self.performed(now, actions))
     }
 
+    /// So much waits for the worker, which does not read, that nothing should be sent to it that can be left
+    /// out: what one worker says to another must not cost that one its channel.
+    #[must_use]
+    pub fn is_behind(&self, worker: UniqueId) -> bool {
+        self.channels.get(&worker).is_some_and(|link| link.connection.is_behind())
+    }
+
     /// How far the worker came with listening: what to tell when it does not become ready in time.
     #[must_use]
     pub fn heard(&self, worker: UniqueId) -> Option<Heard> {

@@ -149,6 +149,20 @@ async fn a_person_with_busctl_sees_and_does_everything() {
 }
 
 #[tokio::test]
+async fn what_an_app_says_never_goes_to_the_bus() {
+    let fake = Fake::new();
+    let daemon = Daemon::start(open_directory(&fake));
+    let (_connection, mut stream) = listener(&daemon.address).await;
+    let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
+    owned(&mut stream, "").await;
+    // The listener is there: it is told this.
+    fake.notices.send(Notice::Stopping).unwrap();
+    signal(&mut stream, "Stopping").await;
+    let message = Notice::Message(crate::fake::label(), "1".to_owned());
+    assert!(fake.hub.messages().send(message).is_err(), "somebody listens");
+}
+
+#[tokio::test]
 async fn a_failed_reload_is_an_error_with_the_reason() {
     let mut fake = Fake::new();
     let daemon = Daemon::start(open_directory(&fake));

@@ -7,4 +7,5 @@ mod bus;
 mod documents;
 mod fake;
 mod hostile;
+mod messages;
 mod private;

@@ -52,6 +52,7 @@ fn line(happening: &Happening, look: Look) -> String {
     words.extend(happening.took_usec.map(|took| format_span(std::time::Duration::from_micros(took))));
     words.extend(happening.outcome.as_deref().map(harmless));
     words.extend(happening.reason.as_deref().map(harmless));
+    words.extend(happening.message.as_ref().map(|message| harmless(&message.to_string())));
     words.join("  ").trim_end().to_owned()
 }
 
@@ -69,5 +70,9 @@ mod tests {
             ..Happening::default()
         };
         assert_eq!(line(&happening, Look::PLAIN), "worker-exited     slot 2  pid 4711  exited with·status 1");
+        let message = serde_json::json!({"job": 7, "text": "a\u{1b}[2Jb"});
+        let said =
+            Happening { event: "message".into(), slot: Some(0), message: Some(message), ..Happening::default() };
+        assert_eq!(line(&said, Look::PLAIN), r#"message           slot 0  {"job":7,"text":"a\u001b[2Jb"}"#);
     }
 }

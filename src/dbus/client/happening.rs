@@ -27,6 +27,8 @@ pub struct Happening {
     pub text: Option<String>,
     /// Whether the worker was told to leave (`WorkerExited`).
     pub expected: Option<bool>,
+    /// What an app said, as JSON (`Message`).
+    pub json: Option<String>,
     /// How many signals were missed (`SignalsMissed`).
     pub missed: Option<u64>,
 }
@@ -60,6 +62,12 @@ impl Happening {
                 happening.about((slot, generation, pid, worker));
                 (happening.word, happening.text) = (Some(word), Some(text));
                 happening.expected = Some(expected);
+            }
+            "Message" => {
+                let (slot, generation, pid, worker, json) =
+                    body.deserialize::<(u32, u64, u32, u64, String)>().ok()?;
+                happening.about((slot, generation, pid, worker));
+                happening.json = Some(json);
             }
             _ => happening.about_the_pool(name, message)?,
         }
