@@ -3,12 +3,9 @@
 
 use tracing::{error, warn};
 
-use crate::os::kin;
 use crate::os::poller::Interest;
-use crate::os::procfs::{self, Census, Kin};
 use crate::os::sockets;
-use crate::plan::{Address, Protocol, SocketKind};
-use crate::pool::WorkerId;
+use crate::plan::{Address, SocketKind};
 
 use super::subjects::Subject;
 use super::world::World;
@@ -44,27 +41,6 @@ impl World {
         match sockets::listen_again(&listener.fd, listener.address.as_ref(), BACKLOG) {
             Ok(()) => warn!("a worker shut down the shared listener {name}; it listens again"),
             Err(error) => error!("a worker shut down the shared listener {name}: failed to {error}"),
-        }
-    }
-
-    /// A worker is ready: it, or one of its session, ought to hold a listener.
-    pub(super) fn check_sockets_held(&mut self, worker: WorkerId) {
-        let (Some(plan), Some(process)) = (self.plan_of(worker), self.processes.get(&worker)) else {
-            return;
-        };
-        let (pid, slot) = (process.pid, process.slot);
-        // Who may not be looked at gets the benefit of the doubt.
-        let holds =
-            |pid: u32| self.listeners.iter().any(|it| procfs::holds_socket(pid, it.inode) != Some(false));
-        let held = plan.protocol != Protocol::ListenFds
-            || holds(pid)
-            || kin::children_of(pid).into_iter().any(holds)
-            || Census::take().living(Kin::Session(pid)).into_iter().any(holds);
-        if !held {
-            self.warn_once(format!(
-                "worker {slot} is ready but holds none of the sockets: a launcher such as npm closes what it \
-                 inherits; let the command be the program itself, or its protocol another"
-            ));
         }
     }
 

@@ -54,7 +54,8 @@ impl World {
         for target in targets {
             if self.is_behind(target) {
                 self.warn_once(
-                    "messages between workers are dropped: one of them does not read what it is sent".to_owned(),
+                    "messages between workers are dropped: one of them does not read what it is sent"
+                        .to_owned(),
                 );
             } else if let Err(reason) = self.send_message(target, &route.text) {
                 debug!("worker id {target} does not get a message of worker id {from}: {reason}");

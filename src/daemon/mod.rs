@@ -9,6 +9,7 @@ mod deeds;
 mod environment;
 mod event_loop;
 mod exits;
+mod explaining;
 mod guarding;
 mod inbox;
 mod looking;

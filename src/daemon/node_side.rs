@@ -232,6 +232,11 @@ impl World {
         Ok(())
     }
 
+    /// How far a Node worker came with listening.
+    pub(super) fn heard(&self, id: WorkerId) -> Option<Heard> {
+        self.node.as_ref().and_then(|side| side.hub.heard(unique(id)?))
+    }
+
     /// A worker has so much to read that others should leave it alone.
     pub(super) fn is_behind(&self, id: WorkerId) -> bool {
         let (Some(side), Some(unique)) = (&self.node, unique(id)) else {

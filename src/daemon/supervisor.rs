@@ -171,6 +171,7 @@ impl Supervisor {
     }
 
     fn carry_out(&mut self, now: Monotonic, effects: Vec<Effect>) {
+        self.world.explain(&effects);
         for effect in effects {
             match effect {
                 Effect::Spawn { worker, slot, generation } => {
@@ -211,7 +212,7 @@ impl Supervisor {
             }
             Announcement::WorkerReady { worker, .. } => {
                 self.world.stop_looking(*worker);
-                self.world.check_sockets_held(*worker);
+                self.world.check_claim(*worker);
             }
             Announcement::WorkerDraining { worker, .. } => self.world.stop_looking(*worker),
             Announcement::WorkerExited { .. } => self.world.check_socket_files(),

@@ -85,9 +85,9 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 time.sleep(1000)"#;
     let run = beside_a_server(script, "127.0.0.1:0");
-    let line = run.said("holds none of the sockets");
+    let line = run.said("does not hold any of the sockets");
     assert!(line.contains("worker 0") && line.contains("npm"), "{line}");
-    assert_eq!(run.count("holds none of the sockets"), 1);
+    assert_eq!(run.count("does not hold any of the sockets"), 1);
     run.stop();
 }
 
@@ -98,7 +98,7 @@ fn f21_a_wrapper_whose_child_holds_the_sockets_is_no_cause_for_a_warning() {
     let run = Stage::new(config).start();
     run.said("worker 0 is ready");
     run.stop();
-    assert_eq!(run.count("holds none"), 0);
+    assert_eq!(run.count("does not hold any"), 0);
 }
 
 #[test]

@@ -125,3 +125,43 @@ fn auto_takes_the_first_sign_of_a_worker_that_does_not_notify() {
 fn f02_auto_gives_up_on_a_worker_without_any_sign() {
     never_becomes_ready(&start("['@WORKER@', '--never-ready']", "timeout = '500ms'"));
 }
+
+const CLOSED: &str = "worker 0 does not hold any of the sockets that it was given: a wrapper such as npm closes \
+                      inherited descriptors; name the program itself in command";
+const SAYS_READY: &str = r#"import os, socket, time
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+time.sleep(1000)"#;
+
+#[test]
+fn f21_a_wrapper_that_closed_the_sockets_is_explained_when_its_time_is_over() {
+    let run = start("['sh', '-c', 'exec sleep 1000 3>&-']", "timeout = '500ms'");
+    run.said(CLOSED);
+    never_becomes_ready(&run);
+}
+
+#[test]
+fn f21_a_worker_that_is_ready_without_its_sockets_is_warned_about() {
+    let command = format!("['sh', '-c', 'exec python3 -c \"$0\" 3>&-', '''{SAYS_READY}''']");
+    let run = start(&command, "when = 'notify'");
+    let line = run.said(CLOSED);
+    assert!(line.ends_with("; it says that it is ready all the same"), "{line}");
+    becomes_ready(&run);
+    assert_eq!(run.count("does not hold"), 1);
+}
+
+#[test]
+fn a_worker_whose_child_holds_the_sockets_is_not_warned_about() {
+    let command = format!("['sh', '-c', 'python3 -c \"$0\" & exec 3>&-; wait', '''{SAYS_READY}''']");
+    let run = start(&command, "when = 'notify'");
+    becomes_ready(&run);
+    assert_eq!(run.count("does not hold"), 0);
+}
+
+#[test]
+fn a_worker_that_holds_its_sockets_and_gives_no_sign_is_told_which_one_is_waited_for() {
+    let run = start("['sleep', '1000']", "when = 'notify'\ntimeout = '500ms'");
+    let line = run.said("worker 0 holds the sockets that it was given");
+    assert!(line.contains("READY=1 on NOTIFY_SOCKET"), "{line}");
+    never_becomes_ready(&run);
+}

@@ -71,8 +71,12 @@ mod tests {
         };
         assert_eq!(line(&happening, Look::PLAIN), "worker-exited     slot 2  pid 4711  exited with·status 1");
         let message = serde_json::json!({"job": 7, "text": "a\u{1b}[2Jb"});
-        let said =
-            Happening { event: "message".into(), slot: Some(0), message: Some(message), ..Happening::default() };
+        let said = Happening {
+            event: "message".into(),
+            slot: Some(0),
+            message: Some(message),
+            ..Happening::default()
+        };
         assert_eq!(line(&said, Look::PLAIN), r#"message           slot 0  {"job":7,"text":"a\u001b[2Jb"}"#);
     }
 }

@@ -1,0 +1,135 @@
+//! Why a worker did not become ready, as far as it can be seen from outside: said in the log, one sentence
+//! a worker. It decides nothing about the worker.
+
+use tracing::warn;
+
+use crate::node::Heard;
+use crate::os::procfs::{self, Census, Kin};
+use crate::plan::{Plan, Protocol, ReadyWhen};
+use crate::pool::{Announcement, Cause, Effect, Slot, WorkerId};
+
+use super::world::{Process, World};
+
+/// The most processes of one worker that are looked at.
+const MAX_PROCESSES: usize = 1024;
+
+impl World {
+    /// Looks at workers that were not ready in time before the orders about them are carried out: one that is
+    /// asked to leave closes what shows the reason.
+    pub(super) fn explain(&mut self, orders: &[Effect]) {
+        for order in orders {
+            if let Effect::Announce(Announcement::WorkerDraining { worker, cause: Cause::ReadyTimeout(_) }) =
+                order
+            {
+                self.explain_timeout(*worker);
+            }
+        }
+    }
+
+    /// A worker is ready by its own word: does it hold what it was given?
+    pub(super) fn check_claim(&mut self, worker: WorkerId) {
+        let (Some(plan), Some(process)) = (self.plan_of(worker), self.processes.get(&worker)) else {
+            return;
+        };
+        // By any other sign than its word it was seen at work, or serves somewhere else on purpose.
+        let by_word =
+            matches!(plan.ready.when, ReadyWhen::Auto | ReadyWhen::Notify) && plan.ready.http.is_none();
+        if by_word && plan.protocol != Protocol::Node && self.holds_any(process) == Some(false) {
+            let text = closed(process.slot);
+            self.warn_of(worker, &format!("{text}; it says that it is ready all the same"));
+        }
+    }
+
+    fn explain_timeout(&mut self, worker: WorkerId) {
+        let (Some(plan), Some(process)) = (self.plan_of(worker), self.processes.get(&worker)) else {
+            return;
+        };
+        let slot = process.slot;
+        let reason = if plan.protocol == Protocol::Node {
+            self.heard(worker).map(|heard| match heard {
+                Heard::Listening => {
+                    format!("worker {slot} listens, but that is not the sign that {}", wanted(&plan))
+                }
+                Heard::Nothing | Heard::Online | Heard::Asked => {
+                    format!("worker {slot} does not listen: {heard}")
+                }
+            })
+        } else {
+            self.holds_any(process).map(|holds| {
+                if holds {
+                    format!(
+                        "worker {slot} holds the sockets that it was given, but did not give the sign that {}",
+                        wanted(&plan)
+                    )
+                } else {
+                    closed(slot)
+                }
+            })
+        };
+        if let Some(reason) = reason {
+            self.warn_of(worker, &reason);
+        }
+    }
+
+    /// Whether any process of the worker holds an inherited socket; `None` when that cannot be seen.
+    fn holds_any(&self, process: &Process) -> Option<bool> {
+        process.child()?;
+        let pids = match &process.group {
+            Some(group) => group.handle.pids(),
+            None => {
+                let mut pids = Census::take().living(Kin::Descendants(process.pid));
+                pids.insert(0, process.pid);
+                pids
+            }
+        };
+        let mut seen = None;
+        for pid in pids.into_iter().take(MAX_PROCESSES) {
+            // One that has just ended holds nothing, which says nothing.
+            if procfs::stat(pid).is_none_or(|stat| stat.state == 'Z') {
+                continue;
+            }
+            for listener in &self.listeners {
+                match procfs::holds_socket(pid, listener.inode) {
+                    Some(true) => return Some(true),
+                    Some(false) => seen = Some(false),
+                    // It may hold one: nothing can be said any more.
+                    None => return None,
+                }
+            }
+        }
+        seen
+    }
+
+    fn warn_of(&self, worker: WorkerId, text: &str) {
+        let process = self.processes.get(&worker);
+        warn!(
+            ganger_worker = process.map(|process| process.slot.0),
+            ganger_generation = process.map(|process| process.generation.0),
+            "{text}"
+        );
+    }
+}
+
+fn closed(slot: Slot) -> String {
+    format!(
+        "worker {slot} does not hold any of the sockets that it was given: a wrapper such as npm closes inherited \
+         descriptors; name the program itself in command"
+    )
+}
+
+/// What was waited for, as the end of "the sign that …".
+fn wanted(plan: &Plan) -> &'static str {
+    match plan.ready.when {
+        ReadyWhen::Auto => {
+            "ready.when = \"auto\" waits for: to wait on a socket, READY=1 or process.send('ready')"
+        }
+        ReadyWhen::Notify => "ready.when = \"notify\" waits for: READY=1 on NOTIFY_SOCKET",
+        ReadyWhen::Listening => {
+            "ready.when = \"listening\" waits for: to wait for connections on one of them"
+        }
+        ReadyWhen::Message => "ready.when = \"message\" waits for: process.send('ready')",
+        ReadyWhen::Fd => "ready.when = \"fd\" waits for: a newline on the descriptor GANGER_READY_FD",
+        ReadyWhen::Http => "ready.http waits for: a good answer",
+        ReadyWhen::Started => "ready.when = \"started\" waits for",
+    }
+}
