@@ -1,6 +1,8 @@
 //! Why a worker did not become ready, as far as it can be seen from outside: said in the log, one sentence
 //! a worker. It decides nothing about the worker.
 
+use std::collections::BTreeSet;
+
 use tracing::warn;
 
 use crate::node::Heard;
@@ -9,6 +11,17 @@ use crate::plan::{Plan, Protocol, ReadyWhen};
 use crate::pool::{Announcement, Cause, Effect, Slot, WorkerId};
 
 use super::world::{Process, World};
+
+/// Which of a worker's processes hold an inherited socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holding {
+    /// None of them.
+    Nobody,
+    /// Only one that has started others, and none of those: what npm and its like look like.
+    OnlyParents,
+    /// One that has started no other, or there is but one.
+    Somebody,
+}
 
 /// The most processes of one worker that are looked at.
 const MAX_PROCESSES: usize = 1024;
@@ -34,7 +47,7 @@ impl World {
         // By any other sign than its word it was seen at work, or serves somewhere else on purpose.
         let by_word =
             matches!(plan.ready.when, ReadyWhen::Auto | ReadyWhen::Notify) && plan.ready.http.is_none();
-        if by_word && plan.protocol != Protocol::Node && self.holds_any(process) == Some(false) {
+        if by_word && plan.protocol != Protocol::Node && self.holding(process) == Some(Holding::Nobody) {
             let text = closed(process.slot);
             self.warn_of(worker, &format!("{text}; it says that it is ready all the same"));
         }
@@ -55,15 +68,16 @@ impl World {
                 }
             })
         } else {
-            self.holds_any(process).map(|holds| {
-                if holds {
-                    format!(
-                        "worker {slot} holds the sockets that it was given, but did not give the sign that {}",
-                        wanted(&plan)
-                    )
-                } else {
-                    closed(slot)
-                }
+            self.holding(process).map(|holding| match holding {
+                Holding::Nobody => closed(slot),
+                Holding::OnlyParents => format!(
+                    "what worker {slot} started does not hold any of the sockets that it was given: a wrapper such as \
+                     npm passes no inherited descriptors on; name the program itself in command"
+                ),
+                Holding::Somebody => format!(
+                    "worker {slot} holds the sockets that it was given, but did not give the sign that {}",
+                    wanted(&plan)
+                ),
             })
         };
         if let Some(reason) = reason {
@@ -71,8 +85,8 @@ impl World {
         }
     }
 
-    /// Whether any process of the worker holds an inherited socket; `None` when that cannot be seen.
-    fn holds_any(&self, process: &Process) -> Option<bool> {
+    /// Who of the worker holds an inherited socket; `None` when that cannot be seen.
+    fn holding(&self, process: &Process) -> Option<Holding> {
         process.child()?;
         let pids = match &process.group {
             Some(group) => group.handle.pids(),
@@ -82,22 +96,26 @@ impl World {
                 pids
             }
         };
-        let mut seen = None;
+        let (mut parents, mut holders, mut seen) = (BTreeSet::new(), Vec::new(), false);
         for pid in pids.into_iter().take(MAX_PROCESSES) {
             // One that has just ended holds nothing, which says nothing.
-            if procfs::stat(pid).is_none_or(|stat| stat.state == 'Z') {
+            let Some(stat) = procfs::stat(pid).filter(|stat| stat.state != 'Z') else {
                 continue;
-            }
+            };
+            parents.insert(stat.parent);
+            let mut holds = false;
             for listener in &self.listeners {
-                match procfs::holds_socket(pid, listener.inode) {
-                    Some(true) => return Some(true),
-                    Some(false) => seen = Some(false),
-                    // It may hold one: nothing can be said any more.
-                    None => return None,
-                }
+                // One that may not be looked at may hold it: nothing can be said any more.
+                holds |= procfs::holds_socket(pid, listener.inode)?;
             }
+            seen = true;
+            holders.extend(holds.then_some(pid));
         }
-        seen
+        if holders.is_empty() {
+            return seen.then_some(Holding::Nobody);
+        }
+        let only_parents = holders.iter().all(|pid| parents.contains(pid));
+        Some(if only_parents { Holding::OnlyParents } else { Holding::Somebody })
     }
 
     fn warn_of(&self, worker: WorkerId, text: &str) {

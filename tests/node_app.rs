@@ -1,0 +1,25 @@
+//! Node apps under the real `ganger run`: unmodified servers, launchers, messages, reloads under load.
+//!
+//! Two versions of Node by default; `GANGER_NODE_VERSIONS="20.20.2 26.10.0"` names others, `GANGER_SOAK=1` takes all
+//! that are supported. `GANGER_TEST_REQUESTS` is the number of requests that each load must reach.
+
+#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
+
+#[path = "node_app/app.rs"]
+mod app;
+#[path = "run/stage.rs"]
+#[expect(dead_code, reason = "this suite needs less of it than the one that it is part of")]
+mod stage;
+
+#[path = "node_app/explained.rs"]
+mod explained;
+#[path = "node_app/launchers.rs"]
+mod launchers;
+#[path = "node_app/life.rs"]
+mod life;
+#[path = "node_app/messages.rs"]
+mod messages;
+#[path = "node_app/reload.rs"]
+mod reload;
+#[path = "node_app/serving.rs"]
+mod serving;

@@ -1,0 +1,57 @@
+//! What the log says of a worker that does not come to serve.
+
+use crate::app::{App, newest};
+
+/// One worker of this command with a second to become ready.
+fn explained(command: &str, server: &str, text: &str) {
+    let config = format!(
+        "command = {command}\nlisten = ['127.0.0.1:0']\nworkers = 1\nprotocol = 'node'\n[ready]\ntimeout = '1500ms'"
+    );
+    let run = App::with(&newest(), &config).file("server.js", server).start();
+    let line = run.said("worker 0 does not listen: ");
+    assert!(line.contains(text), "{line}");
+    run.said("it was not ready within 1.5s");
+    run.stop();
+}
+
+#[test]
+fn a_command_that_is_not_node_never_speaks() {
+    explained("['sleep', '1000']", "", "not a word came on Node's channel");
+}
+
+#[test]
+fn an_app_that_waits_for_something_never_asks() {
+    explained(
+        "['node', 'server.js']",
+        "setInterval(() => {}, 1000);",
+        "Node started and never asked to listen",
+    );
+}
+
+#[test]
+fn a_launcher_that_ganger_does_not_know_takes_the_channel() {
+    let launcher = "
+const { spawnSync } = require('child_process');
+spawnSync(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'inherit' });";
+    explained(
+        "['node', 'server.js']",
+        launcher,
+        "a launcher that is a Node program itself takes the channel",
+    );
+}
+
+#[test]
+fn without_the_protocol_a_wrapper_that_closed_the_socket_is_named() {
+    let config = "command = ['node', 'launcher.js']\nlisten = ['127.0.0.1:0']\nworkers = 1\nprotocol = 'listen-fds'\n\
+                  [ready]\ntimeout = '1500ms'";
+    let launcher = "
+require('child_process').spawnSync(process.execPath, ['server.js'], { stdio: 'inherit' });";
+    let server = "setInterval(() => {}, 1000);";
+    let app = App::with(&newest(), config).file("launcher.js", launcher).file("server.js", server);
+    let run = app.start();
+    run.said("it was not ready within 1.5s");
+    run.said(
+        "what worker 0 started does not hold any of the sockets that it was given: a wrapper such as npm",
+    );
+    run.stop();
+}

@@ -1,0 +1,133 @@
+//! A Node worker's life as the app sees it: ready, asked to leave, gone by itself.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::app::{App, ganger, newest, until_all_answered, versions};
+use crate::stage::From;
+
+/// A server of these lines; `server` is its variable.
+fn server(more: &str) -> String {
+    format!(
+        "
+const fs = require('fs');
+const say = (text) => fs.writeSync(1, `${{text}}\\n`);
+const server = require('http').createServer((_, response) => response.end(process.env.NODE_APP_INSTANCE));
+{more}
+server.listen(process.env.PORT);"
+    )
+}
+
+#[test]
+fn an_app_that_says_ready_is_not_ready_before() {
+    for version in versions() {
+        let app = server(
+            "server.on('listening', () => fs.existsSync('go') ? go() : fs.watch('.', go));
+function go() { if (fs.existsSync('go')) { say('said'); process.send('ready'); } }",
+        );
+        let run = App::new(&version, &app).configured("[ready]\nwhen = 'message'").start();
+        // It listens and answers, and still is not ready.
+        run.get("/");
+        assert_eq!(run.count("is ready"), 0);
+        std::fs::write(run.path("go"), "").unwrap();
+        run.said_times(2, " is ready after ");
+        run.stop();
+    }
+}
+
+#[test]
+fn an_app_that_never_says_ready_has_failed_when_its_time_is_over() {
+    let app = App::new(&newest(), &server(""));
+    let run = app.configured("[ready]\nwhen = 'message'\ntimeout = '1s'").start();
+    run.said(
+        "listens, but that is not the sign that ready.when = \"message\" waits for: process.send('ready')",
+    );
+    run.said("it was not ready within 1s");
+    assert_eq!(run.count("is ready"), 0);
+    run.stop();
+}
+
+#[test]
+fn pm2s_shutdown_message_comes_before_the_servers_are_closed() {
+    for version in versions() {
+        let app = server(
+            "process.on('message', (message) => message === 'shutdown' && say(`shutdown ${server.listening}`));
+process.on('exit', () => say('exit'));",
+        );
+        let run = App::new(&version, &app).configured("[stop]\nmessage = 'shutdown'").serve();
+        run.stop();
+        let said = run.output();
+        let is = |line: &&String, text: &str| line.contains(text);
+        assert_eq!(said.iter().filter(|line| is(line, "shutdown true")).count(), 2, "{said:?}");
+        assert_eq!(said.iter().filter(|line| is(line, "exit")).count(), 2, "{said:?}");
+    }
+}
+
+#[test]
+fn the_stop_signal_comes_to_an_app_that_stays_after_its_drain() {
+    let app = server(
+        "setInterval(() => {}, 1000);
+process.on('SIGINT', () => { say(`SIGINT ${server.listening}`); process.exit(0); });",
+    );
+    let run = App::new(&newest(), &app).configured("[stop]\nsignal = 'INT'").serve();
+    run.stop();
+    let said = run.output();
+    assert_eq!(said.iter().filter(|line| line.contains("SIGINT false")).count(), 2, "{said:?}");
+}
+
+#[test]
+fn a_worker_that_crashes_is_replaced_while_the_other_serves() {
+    for version in versions() {
+        let app = server("setImmediate(() => fs.existsSync('boom') || 0);");
+        let run = App::new(&version, &app).serve();
+        let victim = run.worker_pids()[0];
+        kill(Pid::from_raw(i32::try_from(victim).unwrap()), Signal::SIGKILL).unwrap();
+        for _ in 0..20 {
+            run.get("/");
+        }
+        run.said_times(3, " is ready after ");
+        until_all_answered(&run, &["0", "1"]);
+        assert!(!run.worker_pids().contains(&victim));
+        run.stop();
+    }
+}
+
+#[test]
+fn an_uncaught_error_ends_the_worker_and_its_text_is_in_the_output() {
+    let app = server(
+        "server.on('request', (request) => { if (request.url === '/boom') setImmediate(() => { throw new Error('boom'); }); });",
+    );
+    let run = App::new(&newest(), &app).serve();
+    run.get("/boom");
+    run.until(From::Log, "the error", |line| line.contains("Error: boom"));
+    run.said("exited with status 1");
+    run.said_times(3, " is ready after ");
+    run.stop();
+}
+
+#[test]
+fn an_app_that_disconnects_itself_is_replaced() {
+    for deed in
+        ["process.disconnect()", "require('cluster').worker.disconnect()", "require('cluster').worker.kill()"]
+    {
+        eprintln!("{deed}");
+        let app = server(&format!(
+            "server.on('request', (request) => {{ if (request.url === '/leave') setImmediate(() => {deed}); }});"
+        ));
+        let run = App::new(&newest(), &app).serve();
+        run.get("/leave");
+        run.said_times(3, " is ready after ");
+        until_all_answered(&run, &["0", "1"]);
+        run.stop();
+    }
+}
+
+#[test]
+fn a_slot_is_the_instance_number_through_all_generations() {
+    let run = App::new(&newest(), &server("")).serve();
+    for _ in 0..2 {
+        ganger(&run, 0, &["restart", "app"]);
+        until_all_answered(&run, &["0", "1"]);
+    }
+    run.stop();
+}
