@@ -167,6 +167,13 @@ fn width_from(columns: Option<&OsStr>) -> Option<usize> {
     columns?.to_str()?.parse().ok().filter(|width| (1..=10_000).contains(width))
 }
 
+/// The first line of such a text, and a sign that there are more.
+pub(crate) fn harmless_head(text: &str) -> String {
+    let mut lines = text.lines();
+    let head = harmless(lines.next().unwrap_or_default());
+    if lines.next().is_some() { format!("{head} …") } else { head }
+}
+
 /// Text from outside (a worker's `STATUS=`, a reason, a path) without anything that steers a terminal.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars()
@@ -204,6 +211,12 @@ mod tests {
         assert_eq!(Style::Bad.paint("x", false), "x");
         assert_eq!(Style::Bad.paint("x", true), "\x1b[31mx\x1b[0m");
         assert_eq!(Style::Good.paint("", true), "");
+    }
+
+    #[test]
+    fn where_there_is_one_line_only_the_first_is_shown() {
+        assert_eq!(harmless_head("one\n\x07two"), "one …");
+        assert_eq!(harmless_head("o\x07ne"), "o·ne");
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub(crate) mod samples {
     //! Fixed states for golden tests.
 
     use super::*;
-    use crate::cli::state::{LastReloadState, ReloadState};
+    use crate::cli::state::{LastReloadState, QueueState, ReloadState};
 
     /// The present instant of every sample.
     pub(crate) fn now() -> Monotonic {
@@ -213,6 +213,7 @@ pub(crate) mod samples {
             since: ago(days * 2),
             pid: Some(2200),
             listen: vec!["[::]:3000".into()],
+            queues: vec![QueueState { listen: "[::]:3000".into(), waiting: 3, backlog: 4096 }],
             slots: vec![slot(0, "ready", 0), slot(1, "ready", 2), slot(2, "ready", 0), slot(3, "ready", 0)],
             workers: (0..4).map(|n| worker(u64::from(n), n, 17, "ready", days)).collect(),
             reload: None,

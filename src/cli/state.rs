@@ -45,6 +45,8 @@ pub(crate) struct AppState {
     pub(crate) pid: Option<u32>,
     /// Addresses listened on.
     pub(crate) listen: Vec<String>,
+    /// The accept queues of these addresses, where they are known; `list` does not look.
+    pub(crate) queues: Vec<QueueState>,
     /// Every slot, by number.
     pub(crate) slots: Vec<SlotState>,
     /// Every worker, by slot.
@@ -53,6 +55,17 @@ pub(crate) struct AppState {
     pub(crate) reload: Option<ReloadState>,
     /// How the last reload ended.
     pub(crate) last_reload: Option<LastReloadState>,
+}
+
+/// The accept queue of a listening socket.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct QueueState {
+    /// The address, as in `listen`.
+    pub(crate) listen: String,
+    /// Connections that no worker has accepted yet.
+    pub(crate) waiting: u32,
+    /// How many may wait.
+    pub(crate) backlog: u32,
 }
 
 /// One slot.
@@ -97,7 +110,7 @@ pub(crate) struct WorkerState {
     pub(crate) status: Option<String>,
     /// Memory in bytes.
     pub(crate) memory: Option<u64>,
-    /// Connections that it still holds, while draining.
+    /// Connections that it holds, where that is known.
     pub(crate) connections: Option<u32>,
     /// CPU time used, in microseconds.
     pub(crate) cpu_usec: Option<u64>,

@@ -120,6 +120,7 @@ fn app_state(app: client::Snapshot) -> AppState {
         since: app.since,
         pid: Some(app.main_pid).filter(|pid| *pid != 0),
         listen: app.listeners.into_iter().map(|(_, address)| address).collect(),
+        queues: Vec::new(),
         slots: app.slots.into_iter().map(slot_state).collect(),
         workers: app.workers.into_iter().map(worker_state).collect(),
         reload: app.reloading.map(|reload| ReloadState {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use super::print::{Look, Style, harmless};
+use super::print::{Look, Style, harmless, harmless_head};
 use super::rows;
 use super::screen::Key;
 use super::state::AppState;
@@ -94,7 +94,7 @@ impl Top {
 
     /// Something to tell at the foot.
     pub(crate) fn tell(&mut self, message: &str) {
-        self.message = harmless(message);
+        self.message = harmless_head(message);
     }
 
     /// The last lines of the selected line's journal, while they are shown.
@@ -191,11 +191,11 @@ impl Top {
         let width = look.width.unwrap_or(80);
         let mut foot = self.foot(width, look.color);
         let mut body = self.body(now, look);
-        let room = height.saturating_sub(foot.len() + 1);
+        let mut lines = self.head(width, look.color);
+        let room = height.saturating_sub(foot.len() + lines.len());
         // The selected line stays in sight: the heading is one line, the table follows.
         let first = (self.line + 2).saturating_sub(room.max(2));
         let heading: Vec<String> = body.drain(..1.min(body.len())).collect();
-        let mut lines = vec![self.head(width, look.color)];
         lines.extend(heading);
         lines.extend(body.into_iter().skip(first).take(room.saturating_sub(1)));
         while lines.len() + foot.len() < height {
@@ -206,12 +206,32 @@ impl Top {
         lines
     }
 
-    fn head(&self, width: usize, color: bool) -> String {
+    /// How many run, and a line about the selected app.
+    fn head(&self, width: usize, color: bool) -> Vec<String> {
         let running = self.entries.iter().filter(|entry| matches!(entry, Entry::Answered(_))).count();
-        let app = self.selected().map(|selected| selected.app).unwrap_or_default();
-        let bars = self.history.get(&app).map(sparkline).unwrap_or_default();
-        let text = format!("ganger: {running} of {} apps run   cpu of {app} {bars}", self.entries.len());
-        Style::Heading.paint(&cut(&text, width), color)
+        let count = format!("ganger: {running} of {} apps run", self.entries.len());
+        let mut lines = vec![Style::Heading.paint(&cut(&count, width), color)];
+        let selected = self.selected().map(|selected| selected.app).unwrap_or_default();
+        let app = self.entries.iter().find_map(|entry| match entry {
+            Entry::Answered(app) if app.app == selected => Some(app),
+            Entry::Answered(_) | Entry::Other { .. } => None,
+        });
+        lines.extend(app.map(|app| cut(&self.about(app), width)));
+        lines
+    }
+
+    /// `api: connections 12   waiting 0 of 4096   cpu ▁▂▄█`.
+    fn about(&self, app: &AppState) -> String {
+        let mut parts = Vec::new();
+        let connections = app.workers.iter().filter_map(|worker| worker.connections);
+        parts.extend(connections.reduce(u32::saturating_add).map(|count| format!("connections {count}")));
+        parts.extend(app.queues.iter().map(|queue| {
+            let place = if app.queues.len() > 1 { format!(" {}", queue.listen) } else { String::new() };
+            format!("waiting{place} {} of {}", queue.waiting, queue.backlog)
+        }));
+        let bars = self.history.get(&app.app).map(sparkline).unwrap_or_default();
+        parts.push(format!("cpu {bars}"));
+        harmless(&format!("{}: {}", app.app, parts.join("   ")))
     }
 
     fn body(&self, now: Monotonic, look: Look) -> Vec<String> {

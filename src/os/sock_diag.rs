@@ -66,10 +66,30 @@ fn tcp_queue(socket: i32) -> Option<Queue> {
     (answer == 0).then_some(Queue { waiting: info.tcpi_unacked, backlog: info.tcpi_sacked })
 }
 
+/// The accept queues of the sockets that listen at exactly this address, added up, found without holding one;
+/// `None` where there is none, or netlink is not to be had.
+#[must_use]
+pub fn queue_at(address: &Address) -> Option<Queue> {
+    let queues = match address {
+        Address::Inet(inet) => netlink::tcp_queues(*inet)?,
+        Address::Unix(_) | Address::Abstract(_) => netlink::unix_queues(address)?,
+    };
+    queues.into_iter().reduce(|sum, queue| Queue {
+        waiting: sum.waiting.saturating_add(queue.waiting),
+        backlog: sum.backlog.saturating_add(queue.backlog),
+    })
+}
+
 /// How many connections to one of `listeners` are held by one of the sockets `inodes` (of a worker's processes:
 /// [`crate::os::procfs::socket_inodes`]). A connection that the peer has closed and the worker has not counts.
 #[must_use]
 pub fn connections(listeners: &[Address], inodes: &BTreeSet<u64>) -> usize {
+    connections_of_each(listeners, std::slice::from_ref(inodes)).first().copied().unwrap_or(0)
+}
+
+/// The same for several workers by one look at the tables.
+#[must_use]
+pub fn connections_of_each(listeners: &[Address], workers: &[BTreeSet<u64>]) -> Vec<usize> {
     let ports: BTreeSet<u16> = listeners
         .iter()
         .filter_map(|listener| match listener {
@@ -84,8 +104,9 @@ pub fn connections(listeners: &[Address], inodes: &BTreeSet<u64>) -> usize {
     if listeners.iter().any(|listener| !matches!(listener, Address::Inet(_))) {
         rows.extend(netlink::unix().unwrap_or_else(tables::unix));
     }
-    let belongs = |row: &&Row| row.inode != 0 && inodes.contains(&row.inode);
-    rows.iter().filter(belongs).filter(|row| listeners.iter().any(|one| reaches(one, &row.local))).count()
+    rows.retain(|row| row.inode != 0 && listeners.iter().any(|one| reaches(one, &row.local)));
+    let of_worker = |inodes: &BTreeSet<u64>| rows.iter().filter(|row| inodes.contains(&row.inode)).count();
+    workers.iter().map(of_worker).collect()
 }
 
 /// The accepting side of a TCP connection that was made here: the inode of the socket that accept(2) gave somebody on

@@ -10,6 +10,7 @@ use crate::cli::screen::{self, Key, Screen};
 use crate::cli::supervisor::Supervisor;
 use crate::cli::target::{self, AppSlot};
 use crate::cli::top::{Action, INTERVAL, LOG_LINES, Selected, Top};
+use crate::cli::usage::Depth;
 use crate::cli::verbs::list::{self, Entry};
 use crate::dbus::Wish;
 use crate::os::clock::now;
@@ -46,7 +47,7 @@ async fn watch(context: &Context) -> Result<Exit, Failure> {
         let mut interval = tokio::time::interval(INTERVAL);
         loop {
             interval.tick().await;
-            if looks.send(Came::Look(list::gather(places.apps(), INTERVAL).await)).is_err() {
+            if looks.send(Came::Look(list::gather(places.apps(), INTERVAL, Depth::Measure).await)).is_err() {
                 return;
             }
         }

@@ -15,6 +15,8 @@ use crate::plan::Address;
 const BY_FAMILY: u16 = 20;
 /// Established, and close-wait: the peer has closed, the worker has not (bits of the kernel's TCP states).
 const CONNECTED: u32 = 1 << 1 | 1 << 8;
+/// The listening state, the same for unix sockets.
+const LISTENING: u32 = 1 << 10;
 /// Size of one read; the kernel fills at most this much.
 const BUFFER: usize = 32 * 1024;
 const HEADER: usize = 16;
@@ -31,13 +33,7 @@ const ATTRIBUTE_QUEUE: u16 = 4;
 pub(super) fn tcp(port: u16) -> Option<Vec<Row>> {
     let mut rows = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
-        let mut request = vec![u8::try_from(family).ok()?, u8::try_from(libc::IPPROTO_TCP).ok()?, 0, 0];
-        request.extend(CONNECTED.to_ne_bytes());
-        // inet_diag_sockid: only the local port is asked for; no cookie.
-        request.extend(port.to_be_bytes());
-        request.extend([0; 2 + 16 + 16 + 4]);
-        request.extend([0xff; 8]);
-        ask(&request, true, |message| rows.extend(inet_row(message)))?;
+        ask(&inet_request(family, CONNECTED, port)?, true, |message| rows.extend(inet_row(message)))?;
     }
     Some(rows)
 }
@@ -66,6 +62,29 @@ pub(super) fn tcp_inode(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
     inode
 }
 
+/// The queue of each TCP socket that listens at `address`.
+pub(super) fn tcp_queues(address: SocketAddr) -> Option<Vec<Queue>> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let mut queues = Vec::new();
+    ask(&inet_request(family, LISTENING, address.port())?, true, |message| {
+        let here = local_of(message).is_some_and(|local| local == (address.ip(), address.port()));
+        // Behind inet_diag_sockid and the time: the counters, which say this of a listening socket.
+        let queue = || Some(Queue { waiting: number(message, 56)?, backlog: number(message, 60)? });
+        queues.extend(here.then(queue).flatten());
+    })?;
+    Some(queues)
+}
+
+fn inet_request(family: i32, states: u32, port: u16) -> Option<Vec<u8>> {
+    let mut request = vec![u8::try_from(family).ok()?, u8::try_from(libc::IPPROTO_TCP).ok()?, 0, 0];
+    request.extend(states.to_ne_bytes());
+    // inet_diag_sockid: only the local port is asked for; no cookie.
+    request.extend(port.to_be_bytes());
+    request.extend([0; 2 + 16 + 16 + 4]);
+    request.extend([0xff; 8]);
+    Some(request)
+}
+
 /// Connected unix sockets that have a name.
 pub(super) fn unix() -> Option<Vec<Row>> {
     let mut rows = Vec::new();
@@ -73,13 +92,27 @@ pub(super) fn unix() -> Option<Vec<Row>> {
     Some(rows)
 }
 
+/// The queue of each unix socket that listens at `address`.
+pub(super) fn unix_queues(address: &Address) -> Option<Vec<Queue>> {
+    let mut queues = Vec::new();
+    ask(&unix_request(0, LISTENING, SHOW_NAME | SHOW_QUEUE), true, |message| {
+        let here = unix_row(message).is_some_and(|row| row.local == *address);
+        queues.extend(here.then(|| queue_in(message)).flatten());
+    })?;
+    Some(queues)
+}
+
+fn queue_in(message: &[u8]) -> Option<Queue> {
+    let value = attribute(message, ATTRIBUTE_QUEUE)?;
+    Some(Queue { waiting: number(value, 0)?, backlog: number(value, 4)? })
+}
+
 /// The queue of one listening unix socket.
 pub(super) fn unix_queue(inode: u64) -> Option<Queue> {
     let request = unix_request(u32::try_from(inode).ok()?, u32::MAX, SHOW_QUEUE);
     let mut queue = None;
     ask(&request, false, |message| {
-        queue = attribute(message, ATTRIBUTE_QUEUE)
-            .and_then(|value| Some(Queue { waiting: number(value, 0)?, backlog: number(value, 4)? }));
+        queue = queue_in(message);
     })?;
     queue
 }
@@ -138,6 +171,12 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// inet_diag_msg: four bytes, then ports (big-endian) and addresses; the inode is its last word.
 fn inet_row(message: &[u8]) -> Option<Row> {
+    let (ip, port) = local_of(message)?;
+    let inode = number(message, INET_MESSAGE - 4)?.into();
+    Some(Row { local: Address::Inet(SocketAddr::new(ip, port)), inode })
+}
+
+fn local_of(message: &[u8]) -> Option<(IpAddr, u16)> {
     if message.len() < INET_MESSAGE {
         return None;
     }
@@ -148,8 +187,7 @@ fn inet_row(message: &[u8]) -> Option<Row> {
     } else {
         Ipv6Addr::from(*address).into()
     };
-    let inode = number(message, INET_MESSAGE - 4)?.into();
-    Some(Row { local: Address::Inet(SocketAddr::new(ip, port)), inode })
+    Some((ip, port))
 }
 
 fn unix_row(message: &[u8]) -> Option<Row> {
