@@ -68,13 +68,11 @@ impl Context {
                 Failure::new(Exit::Unreachable, message).hint(format!("start it: ganger{user} start {app}"))
             }
             Trouble::Denied(reason) => {
-                let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
-                Failure::new(Exit::NotPermitted, format!("you may not do this to {app}{reason}")).hint(
-                    format!(
-                        "try again as root or as the user that {app} runs as: sudo ganger {} …",
-                        self.typed.verb.map_or("", |verb| verb.name)
-                    ),
-                )
+                let verb = self.typed.verb.map_or("", |verb| verb.name);
+                let reason = super::print::harmless(&reason);
+                Failure::new(Exit::NotPermitted, format!("{verb} {app}: {reason}")).hint(format!(
+                    "try again as root or as the user that {app} runs as: sudo ganger {verb} …"
+                ))
             }
             Trouble::Busy(reason) => {
                 let reason = super::print::harmless(&reason);

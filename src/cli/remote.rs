@@ -2,16 +2,31 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use super::exit::{Exit, Failure};
 
-/// Becomes ssh, which runs `ganger` with the same words there; returns only when that is impossible.
-pub(crate) fn run(host: &OsStr, words: &[OsString]) -> Failure {
-    match command(host, words, std::io::stdout().is_terminal()) {
-        Ok(mut ssh) => Failure::new(Exit::Unreachable, format!("cannot run ssh: {}", ssh.exec())),
-        Err(failure) => failure,
+/// What ssh ends with when it could not even connect (ssh(1)).
+const NO_CONNECTION: i32 = 255;
+/// What a shell ends with when there is no such program, or it cannot be run.
+const NO_PROGRAM: [i32; 2] = [126, 127];
+
+/// Runs `ganger` with the same words there, by ssh, and ends as it did.
+pub(crate) fn run(host: &OsStr, words: &[OsString]) -> Result<ExitCode, Failure> {
+    let status = command(host, words, std::io::stdout().is_terminal())?
+        .status()
+        .map_err(|error| Failure::new(Exit::Unreachable, format!("cannot run ssh: {error}")))?;
+    ended(status.code(), &super::print::harmless(&host.to_string_lossy()))
+}
+
+/// ssh's own failure is told apart from that of the command there: ganger's codes end far below 126.
+fn ended(code: Option<i32>, host: &str) -> Result<ExitCode, Failure> {
+    let unreachable = |message| Err(Failure::new(Exit::Unreachable, message));
+    match code {
+        Some(NO_CONNECTION) => unreachable(format!("ssh could not run ganger on {host}")),
+        Some(code) if NO_PROGRAM.contains(&code) => unreachable(format!("ganger does not run on {host}")),
+        Some(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(1))),
+        None => Err(Failure::new(Exit::Failed, format!("ssh to {host} was killed"))),
     }
 }
 
@@ -89,6 +104,13 @@ mod tests {
     fn a_word_stays_one_word_in_the_shell_there() {
         let args = ssh("web1", &["logs", "--since", "1 hour ago; rm -rf 'x'", "api"]);
         assert_eq!(args[3], r"ganger logs --since '1 hour ago; rm -rf '\''x'\''' api");
+    }
+
+    #[test]
+    fn a_connection_that_fails_is_told_from_a_command_that_fails() {
+        let code = |code| ended(Some(code), "web1").map_err(|failure| failure.exit.code());
+        assert_eq!([255, 127].map(|ended| code(ended).unwrap_err()), [5, 5]);
+        assert_eq!(format!("{:?}", code(7).unwrap()), format!("{:?}", ExitCode::from(7)));
     }
 
     #[test]

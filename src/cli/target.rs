@@ -17,6 +17,12 @@ pub(crate) fn app(text: &str) -> Result<AppName, Failure> {
     // People type the unit's name, too.
     let name = text.strip_suffix(".service").or_else(|| text.strip_suffix(".socket")).unwrap_or(text);
     AppName::new(name).map_err(|error| {
+        if let Some((app, slot)) = text.split_once(':').filter(|(app, _)| AppName::new(app).is_ok()) {
+            let (app, slot) = (super::print::harmless(app), super::print::harmless(slot));
+            return Failure::usage(format!(
+                "expected a whole app, not one of its slots: {app} without :{slot}"
+            ));
+        }
         Failure::usage(format!("\"{}\" is no app: expected {error}", super::print::harmless(text)))
     })
 }
@@ -47,6 +53,11 @@ mod tests {
     #[test]
     fn the_name_of_the_unit_is_the_name_of_the_app() {
         assert_eq!(app("api.service").unwrap().as_str(), "api");
+    }
+
+    #[test]
+    fn a_slot_where_only_an_app_can_be_is_told_as_such() {
+        assert!(app("api:0").unwrap_err().message.contains("api without :0"));
     }
 
     #[test]

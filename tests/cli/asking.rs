@@ -62,6 +62,18 @@ fn a_failed_reload_is_exit_code_1_and_names_the_worker() {
 }
 
 #[test]
+fn a_verdict_of_several_lines_is_shown_as_lines_that_steer_no_terminal() {
+    let script: crate::fake::Script =
+        |_, _| Some(verdict(Outcome::Refused, "not valid\napi.toml:2:1: error\x1b[2J\n  2 | x"));
+    let shown = served(script, &["reload", "--user", "api"]);
+    let lines = "ganger: reload api: refused: not valid\napi.toml:2:1: error·[2J\n  2 | x\n";
+    assert_eq!((shown.code, shown.err.as_str()), (Some(1), lines));
+    let json: serde_json::Value =
+        serde_json::from_str(&served(script, &["reload", "--user", "--json", "api"]).out).unwrap();
+    assert!(json["message"].as_str().unwrap().contains("not valid\napi.toml"), "{json}");
+}
+
+#[test]
 fn each_outcome_has_its_exit_code() {
     let partly: crate::fake::Script = |_, _| Some(verdict(Outcome::Partly, "1 of 2"));
     assert_eq!(served(partly, &["scale", "--user", "api", "+1"]).code, Some(7));

@@ -12,6 +12,9 @@ use crate::daemon::{Fatal, RunRequest, Target};
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
     match crate::daemon::run(&request(context)?) {
         Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(Fatal::Config(faults)) if faults.is_not_found() => {
+            Err(Failure::new(Exit::NotFound, faults.to_string().trim_end()))
+        }
         Err(Fatal::Config(faults)) => {
             Err(Failure::usage(format!("the configuration is not valid\n{faults}")))
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::context::{Context, block_on};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::print::{Look, harmless};
+use crate::cli::print::{Look, harmless, harmless_lines};
 use crate::cli::rows::{self, style_of};
 use crate::cli::state::AppState;
 use crate::cli::target;
@@ -69,7 +69,10 @@ fn last_reload_line(app: &AppState, now: Monotonic, look: Look) -> Option<String
     let word = style_of(&last.outcome).paint(&last.outcome, look.color);
     let took = format_span(Duration::from_micros(last.took_usec));
     let ago = format_span(now.since(last.ended));
-    Some(format!("last reload: {word} {ago} ago, took {took}: {}", harmless(&last.message)))
+    Some(format!(
+        "last reload: {word} {ago} ago, took {took}: {}",
+        harmless_lines(&last.message).replace('\n', "\n  ")
+    ))
 }
 
 /// Commands that help in this state, each with its reason.

@@ -19,9 +19,10 @@ pub(crate) fn run(context: &Context, word: &str) -> Result<Exit, Failure> {
         .collect::<Result<_, _>>()?;
     let mut units = Vec::new();
     for app in &apps {
-        let found = units_of(app, context.user_mode)?;
+        let found =
+            units_of(app, context.user_mode).map_err(|failure| failure.hint(instead(word, app.as_str())))?;
         if found.is_empty() {
-            return Err(missing(context, app));
+            return Err(missing(context, word, app));
         }
         units.extend(found);
     }
@@ -32,7 +33,9 @@ pub(crate) fn run(context: &Context, word: &str) -> Result<Exit, Failure> {
         .arg("--")
         .args(&units)
         .status()
-        .map_err(|error| no_systemctl(&error))?;
+        .map_err(|error| {
+            no_systemctl(&error).hint(instead(word, apps.first().map_or("APP", AppName::as_str)))
+        })?;
     match status.code() {
         Some(0) => Ok(Exit::Done),
         // systemctl has said why.
@@ -60,8 +63,7 @@ fn units_of(app: &AppName, user_mode: bool) -> Result<Vec<String>, Failure> {
             .map_err(|error| no_systemctl(&error))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(Failure::new(Exit::Unreachable, format!("systemd does not answer: {said}"))
-                .hint(format!("without systemd: ganger run {app}")));
+            return Err(Failure::new(Exit::Unreachable, format!("systemd does not answer: {said}")));
         }
         if output.stdout.trim_ascii() != b"not-found" {
             units.push(unit);
@@ -72,14 +74,23 @@ fn units_of(app: &AppName, user_mode: bool) -> Result<Vec<String>, Failure> {
 
 fn no_systemctl(error: &std::io::Error) -> Failure {
     Failure::new(Exit::Unreachable, format!("cannot run systemctl: {error}"))
-        .hint("without systemd: ganger run APP")
 }
 
-/// No unit: either no such app, or systemd has not read its configuration yet.
-fn missing(context: &Context, app: &AppName) -> Failure {
+/// What does the same without systemd.
+fn instead(word: &str, app: &str) -> String {
+    match word {
+        "start" | "enable" => format!("without systemd: ganger run {app}"),
+        _ => "without systemd: Ctrl-C where ganger run was typed, or SIGTERM to its process".to_owned(),
+    }
+}
+
+/// No unit: no such app, or systemd has not read its configuration yet, or somebody runs it by hand.
+fn missing(context: &Context, word: &str, app: &AppName) -> Failure {
     let places = context.places();
-    if !places.knows(app) {
-        return places.unknown(app);
+    let Some(found) = places.apps().remove(app) else { return places.unknown(app) };
+    if !found.configured {
+        return Failure::new(Exit::NotFound, format!("{app} runs, but systemd has no unit of it"))
+            .hint(instead(word, app.as_str()));
     }
     let user = if context.user_mode { " --user" } else { "" };
     Failure::new(Exit::NotFound, format!("{app} has a configuration, but no unit"))
