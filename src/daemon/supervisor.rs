@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::error;
 
 use crate::dbus::{Ask, Notice, Origin, Wish, WorkerLabel};
-use crate::os::{clock, signals};
+use crate::os::{clock, memory, signals};
 use crate::pool::{Announcement, Command, Effect, Event, Pool, RequestId, Verdict, View, WorkerId};
 use crate::systemd::notify::Notifier;
 use crate::systemd::upward::Upward;
@@ -216,13 +216,13 @@ impl Supervisor {
             }
             Announcement::WorkerDraining { worker, .. } => self.world.stop_looking(*worker),
             Announcement::WorkerExited { .. } => self.world.check_socket_files(),
-            Announcement::PoolReady
-            | Announcement::WorkerStarted { .. }
+            // Reading a configuration and starting a pool is over; what comes now is mostly sleep.
+            Announcement::PoolReady | Announcement::ReloadFinished { .. } => memory::give_back(),
+            Announcement::WorkerStarted { .. }
             | Announcement::WorkerKilled { .. }
             | Announcement::SlotWaiting { .. }
             | Announcement::SlotFailed { .. }
             | Announcement::ReloadAborting { .. }
-            | Announcement::ReloadFinished { .. }
             | Announcement::Stopping => {}
         }
         let label = |worker: WorkerId| {

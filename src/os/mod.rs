@@ -16,6 +16,7 @@
 //! | [`cgroup`] | control groups of workers below a delegated one |
 //! | [`users`] | names → ids |
 //! | [`journal_stream`] | a stream into the journal for a worker's output |
+//! | [`memory`] | give back what only the start needed |
 //! | [`timer`] | a deadline as a descriptor |
 //! | [`rlimit`] | the limit of open files |
 //! | [`terminal`] | how wide a terminal is |
@@ -34,6 +35,7 @@ mod error;
 pub mod files;
 pub mod journal_stream;
 pub mod kin;
+pub mod memory;
 pub mod messages;
 pub mod pidfd;
 pub mod pipes;
