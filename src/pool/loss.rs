@@ -56,9 +56,19 @@ impl Pool {
         let uptime = worker.ready_since().map_or(Duration::ZERO, |since| now.since(since));
         self.restarts = self.restarts.saturating_add(1);
         let ending = self.ending.is_some();
+        let goes_back = self.rollout.as_ref().and_then(|rollout| rollout.gives_up(worker.generation));
         let Some(place) = self.places.get_mut(&worker.slot).filter(|_| !ending) else {
             return;
         };
+        if let Some(generation) = goes_back {
+            // Its failure says nothing about the old generation, which has the place back sooner than planned.
+            place.generation = generation;
+            place.last_failure = Some(cause);
+            place.holder = place.successor.take().map_or(Holder::Vacant, Holder::Worker);
+            let replacement = place.replacement.take();
+            self.grant_replacement(replacement, worker.slot, None);
+            return;
+        }
         let after = place.lost(cause.clone(), uptime, &plan.restart, &mut self.random, now);
         let slot = worker.slot;
         let replacement = place.replacement.take();

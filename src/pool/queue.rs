@@ -14,7 +14,7 @@ use crate::time::Monotonic;
 
 /// So many wishes may wait for their turn.
 pub(super) const MAX_QUEUED: usize = 64;
-/// So many callers may wait for one rollout.
+/// So many callers may wait for one thing.
 pub(super) const MAX_CALLERS: usize = 256;
 
 /// A wish that waits until no rollout is under way.
@@ -77,12 +77,12 @@ impl Pool {
             self.queue.push_back(Queued::Rollout { plan, requests: vec![request] });
             return;
         }
-        self.reply(request, Outcome::Refused, "too many requests are waiting".into(), None, out);
+        self.refuse_for_want_of_room(request, out);
     }
 
     fn queue_scale(&mut self, to: ScaleTo, request: RequestId, out: &mut Effects) {
-        if self.queue.len() >= MAX_QUEUED {
-            self.reply(request, Outcome::Refused, "too many requests are waiting".into(), None, out);
+        if self.queue.len() >= MAX_QUEUED || self.waiters.len() >= MAX_CALLERS {
+            self.refuse_for_want_of_room(request, out);
             return;
         }
         self.queue.push_back(Queued::Scale { to, request });
@@ -135,14 +135,19 @@ impl Pool {
 
     /// Whoever waits for a place that is no more is told so.
     pub(super) fn supersede_waiters(&mut self, wanted: u32, out: &mut Effects) {
-        let (kept, dropped): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|waiter| waiter.served.iter().all(|slot| slot.0 < wanted));
-        self.waiters = kept;
-        for request in dropped.into_iter().flat_map(|waiter| waiter.requests) {
+        for request in self.take_waiters_beyond(wanted) {
             let message = format!("a later request set the pool to {}", workers_in_words(wanted));
             self.reply(request, Outcome::Superseded, message, None, out);
         }
+    }
+
+    /// Those who wait for a place beyond the first `places`; they wait no longer.
+    pub(super) fn take_waiters_beyond(&mut self, places: u32) -> Vec<RequestId> {
+        let (kept, dropped): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|waiter| waiter.served.iter().all(|slot| slot.0 < places));
+        self.waiters = kept;
+        dropped.into_iter().flat_map(|waiter| waiter.requests).collect()
     }
 
     fn restart_slot(&mut self, now: Monotonic, slot: Slot, request: RequestId, out: &mut Effects) {
@@ -150,6 +155,11 @@ impl Pool {
             self.reply_no_slot(slot, request, out);
             return;
         };
+        let asked = place.replacement.as_ref().map_or(0, |wish| wish.requests.len());
+        if asked.max(self.waiters.len()) >= MAX_CALLERS {
+            self.refuse_for_want_of_room(request, out);
+            return;
+        }
         if place.holder().is_some() {
             self.wish_replacement(now, slot, Cause::Restarted, Some(request));
             return;
@@ -209,7 +219,11 @@ impl Pool {
         out: &mut Effects,
     ) {
         if let Some(ending) = &mut self.ending {
-            ending.requests.extend(request);
+            if ending.requests.len() < MAX_CALLERS {
+                ending.requests.extend(request);
+            } else if let Some(request) = request {
+                self.refuse_for_want_of_room(request, out);
+            }
             return;
         }
         self.ending = Some(Ending { requests: request.into_iter().collect(), failure, left: false });
@@ -264,6 +278,10 @@ impl Pool {
         for request in requests {
             self.reply(request, Outcome::Failed, message.to_owned(), failure.cloned(), out);
         }
+    }
+
+    fn refuse_for_want_of_room(&self, request: RequestId, out: &mut Effects) {
+        self.reply(request, Outcome::Refused, "too many requests are waiting".into(), None, out);
     }
 
     fn reply_no_slot(&self, slot: Slot, request: RequestId, out: &mut Effects) {

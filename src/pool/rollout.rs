@@ -53,6 +53,11 @@ impl Rollout {
         self.course == Course::Forward && self.target == generation
     }
 
+    /// Where a place goes back to whose worker of `generation` is lost, if that generation is given up.
+    pub(super) fn gives_up(&self, generation: GenerationId) -> Option<GenerationId> {
+        (self.is_backward() && self.target == generation).then_some(self.from)
+    }
+
     fn is_backward(&self) -> bool {
         matches!(self.course, Course::Backward { .. })
     }
@@ -120,8 +125,13 @@ impl Pool {
             leaving.extend(place.successor.take());
         }
         for slot in self.slots_from(before) {
-            leaving.extend(self.places.remove(&slot).and_then(|place| place.holder()));
+            if let Some(place) = self.places.remove(&slot) {
+                leaving.extend(place.holder());
+                self.drop_replacement(place.replacement, out);
+            }
         }
+        let disappointed = self.take_waiters_beyond(before);
+        self.reply_failed(disappointed, "the slot was removed meanwhile", None, out);
         for place in self.places.values_mut() {
             if place.generation == target && place.holder().is_none() {
                 place.generation = from;

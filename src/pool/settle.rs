@@ -161,7 +161,8 @@ impl Pool {
 
     /// Ends a pool that has nothing left to do: stopped and empty, or failed for good.
     fn end_if_hopeless(&mut self, now: Monotonic, out: &mut Effects) {
-        if self.ending.is_none() && !self.places.is_empty() {
+        // A rollout may be what helps; it ends, and then it is seen what it led to.
+        if self.ending.is_none() && self.rollout.is_none() && !self.places.is_empty() {
             let finished = self.places.values().all(|place| place.holder == Holder::Finished);
             let failed = self.places.values().all(|place| matches!(place.holder, Holder::Failed { .. }))
                 && self.plan(self.generation).restart.all_failed == AllFailed::Exit;
@@ -198,7 +199,6 @@ impl Pool {
     /// Nothing ever ran, and the program itself is the reason: trying again would only hide it.
     fn cannot_start(&self) -> bool {
         !self.announced_ready
-            && self.rollout.is_none()
             && self.workers.is_empty()
             && self.places.values().all(|place| matches!(place.last_failure, Some(Cause::Spawn(_))))
     }

@@ -72,11 +72,14 @@ struct Game {
     next_vice: Vice,
     coming: BTreeMap<(Monotonic, u64), Coming>,
     sequence: u64,
+    /// Ready workers that held their places before the present event.
+    serving: BTreeSet<WorkerId>,
     asked: BTreeSet<RequestId>,
     answered: BTreeSet<RequestId>,
     events: u64,
     left: bool,
     heal: bool,
+    last_outcome: Option<Outcome>,
     /// Of all events and effects, when the game is one of those that are compared.
     digest: Option<u64>,
     /// The pool as another ganger goes on with it, when the game is one of those that are handed over.
@@ -100,11 +103,13 @@ impl Game {
             next_vice: 0,
             coming: BTreeMap::new(),
             sequence: 0,
+            serving: BTreeSet::new(),
             asked: BTreeSet::new(),
             answered: BTreeSet::new(),
             events: 0,
             left: false,
             heal: false,
+            last_outcome: None,
             digest: compared.then_some(0),
             twin: None,
         };
@@ -163,8 +168,11 @@ impl Game {
                 *digest = (*digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
             }
         }
+        self.check_surge(&effects);
         self.obey(effects);
         self.check();
+        self.serving = self.pool.places.values().filter_map(|place| place.holder()).collect();
+        self.serving.retain(|worker| self.pool.is_ready(*worker));
     }
 
     /// Every so often the twin makes room for a pool that went through the whole document.
@@ -183,6 +191,9 @@ impl Game {
                 Effect::Spawn { worker, slot, generation } => {
                     assert!(self.bodies.insert(worker, Body::Alive).is_none(), "{worker} was ordered twice");
                     self.slots.insert(worker, slot);
+                    assert!(self.pool.plan_of(generation).is_some(), "{worker} has no plan");
+                    let given_up = self.pool.rollout.as_ref().and_then(|it| it.gives_up(generation));
+                    assert_eq!(given_up, None, "{worker} is born of a generation that is given up");
                     self.live(worker, generation);
                 }
                 Effect::Drain { worker } => {
@@ -224,8 +235,12 @@ impl Game {
                     assert!(self.answered.insert(request), "answered {request} twice");
                     assert!(!verdict.message.is_empty());
                 }
-                Effect::Announce(Announcement::WorkerDraining { worker, cause }) => {
-                    self.check_drain(worker, &cause);
+                Effect::Announce(
+                    Announcement::WorkerDraining { worker, cause }
+                    | Announcement::WorkerKilled { worker, cause },
+                ) => self.check_leaving(worker, &cause),
+                Effect::Announce(Announcement::ReloadFinished { verdict, .. }) if self.heal => {
+                    self.last_outcome = Some(verdict.outcome);
                 }
                 Effect::Leave { .. } => {
                     assert!(!self.left, "left twice");
@@ -233,27 +248,65 @@ impl Game {
                 }
                 Effect::Retire { generation } => {
                     assert_ne!(generation, self.pool.generation(), "retired the serving generation");
+                    let users = self.pool.workers.values().map(|worker| worker.generation);
+                    let users = users.chain(self.pool.places.values().map(|place| place.generation));
+                    assert!(!users.into_iter().any(|it| it == generation), "retired {generation} in use");
                 }
                 Effect::Announce(_) | Effect::Warn(_) => {}
             }
         }
     }
 
-    /// A ready worker may be asked to leave for another's sake only when that other one is ready.
-    fn check_drain(&self, worker: WorkerId, cause: &Cause) {
-        let replaced = matches!(
-            cause,
-            Cause::Replaced | Cause::Age | Cause::Memory(_) | Cause::Unhealthy(_) | Cause::Restarted
-        );
+    /// A ready worker that holds its place may be asked to leave for another's sake only when its place stays
+    /// served, or was taken away (and may be there again: scaled down, then up).
+    fn check_leaving(&self, worker: WorkerId, cause: &Cause) {
+        let by_itself = matches!(cause, Cause::LeftByItself | Cause::Stopped | Cause::ScaledDown);
         let slot = self.slots[&worker];
-        let view = self.pool.view();
-        let was_ready = view.workers.iter().any(|it| it.worker == worker && it.ready_at.is_some());
-        if replaced && was_ready {
-            let other = view
-                .workers
-                .iter()
-                .any(|it| it.slot == slot && it.worker != worker && it.phase == Phase::Ready);
-            assert!(other, "{worker} was let go ({cause}) before another one was ready in slot {slot}");
+        if self.serving.contains(&worker) && !by_itself && self.pool.places.contains_key(&slot) {
+            assert!(
+                self.pool.is_served(slot),
+                "{worker} was let go ({cause}) before another one was ready in slot {slot}"
+            );
+        }
+    }
+
+    /// Workers beyond one a place are no more than the plan allows whenever one is added.
+    fn check_surge(&self, effects: &[Effect]) {
+        let goal = self.pool.rollout.as_ref().map_or(self.pool.generation, super::rollout::Rollout::goal);
+        let allowed = self.pool.plan(goal).reload.max_surge;
+        for effect in effects {
+            if let Effect::Spawn { worker, slot, .. } = effect {
+                let place = self.pool.places.get(slot);
+                let is_extra = place.is_some_and(|place| {
+                    place.successor == Some(*worker) && place.holder != super::slot::Holder::Reserved
+                });
+                let extras = self.pool.extras();
+                assert!(!is_extra || extras <= allowed, "{extras} extra workers where {allowed} are allowed");
+            }
+        }
+    }
+
+    /// On the way forward every new worker is well: any failure would have turned the rollout back.
+    fn check_rollout(&self) {
+        let Some(rollout) = &self.pool.rollout else {
+            return;
+        };
+        for worker in self.pool.workers.values() {
+            assert!(
+                !rollout.tries(worker.generation) || worker.is_staying(),
+                "{} of the new generation is lost, and the rollout goes on",
+                worker.id
+            );
+        }
+    }
+
+    /// Nothing is due earlier than the pool says.
+    fn check_deadline(&self) {
+        let end = self.pool.next_deadline().map_or(self.now + secs(10_000), |(at, _)| at);
+        let before = end - Duration::from_nanos(1);
+        if before > self.now {
+            let effects = self.pool.clone().handle(before, Event::TimePassed);
+            assert_eq!(effects, [], "more was due than the pool was woken for");
         }
     }
 
@@ -419,15 +472,12 @@ impl Game {
 
     fn check(&self) {
         let view = self.pool.view();
-        let staying =
-            view.workers.iter().filter(|it| matches!(it.phase, Phase::Starting | Phase::Ready)).count();
-        let surge = 3;
         let base = view.wanted.max(view.reload.as_ref().map_or(0, |reload| reload.total));
-        assert!(
-            staying <= usize::try_from(base + surge).unwrap(),
-            "{staying} workers are meant to stay where {base} are wanted"
-        );
         assert!(view.ready <= view.wanted.max(base));
+        self.check_rollout();
+        if self.events.is_multiple_of(8) {
+            self.check_deadline();
+        }
         let mut holders = BTreeSet::new();
         for worker in &view.workers {
             assert!(holders.insert(worker.worker), "one worker is shown twice");
@@ -453,7 +503,30 @@ impl Game {
         let view = self.pool.view();
         assert_eq!(self.asked, self.answered, "not everybody was answered");
         assert!(view.reload.is_none(), "a rollout has no end");
-        assert!(view.ready + 1 >= view.wanted, "at rest, and {} of {} are ready", view.ready, view.wanted);
+        assert_eq!(view.ready, view.wanted, "at rest, and not every place is served");
+        self.meet_a_good_plan();
+    }
+
+    /// Without faults a reload ends well, and then there is what was wanted and nothing else.
+    fn meet_a_good_plan(&mut self) {
+        let workers = 1 + u32::try_from(self.dice.below(6)).unwrap();
+        let before = self.pool.wanted;
+        let keeps = self.pool.present.workers == workers;
+        self.next_vice = 0;
+        let request = self.request();
+        self.feed(Event::PlanLoaded { request, plan: Arc::new(plan(workers)) });
+        self.pass(secs(400));
+        assert_eq!(self.last_outcome, Some(Outcome::Done), "a good plan was not met");
+        assert!(self.answered.contains(&request));
+        let (view, generation) = (self.pool.view(), self.pool.generation());
+        let wanted = if keeps { before } else { workers };
+        assert_eq!((view.wanted, view.ready), (wanted, wanted));
+        let at_rest = |worker: &WorkerView| worker.phase == Phase::Ready && worker.generation == generation;
+        assert!(view.workers.iter().all(at_rest) && view.workers.len() == wanted as usize);
+        assert_eq!(self.pool.generations.len(), 1, "plans are kept that nobody needs");
+        assert!(self.pool.queue.is_empty() && self.pool.waiters.is_empty());
+        assert_eq!(self.pool.busy_until(), None);
+        assert!(self.pool.next_deadline().is_none(), "at rest, and something is due");
     }
 
     fn play(mut self, events: u64) -> (u64, Option<u64>) {

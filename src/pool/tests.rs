@@ -197,3 +197,104 @@ fn a_watchdog_interval_that_a_worker_sets_itself_outlives_its_pings() {
         assert_eq!(bench.holder(0) == worker, lives, "own interval {own:?} after 9 s");
     }
 }
+/// A pool of two whose reload has moved slot 0 and is being taken back, slot 0's old worker on its way in.
+fn going_back() -> Bench {
+    let mut bench = serving(2);
+    bench.reload(plan(2));
+    bench.obey_spawns();
+    bench.pass(secs(1));
+    bench.obey_drains();
+    let (worker, ..) = bench.unspawned()[0];
+    bench.spawned(worker);
+    bench.exit(worker, Exit::Code(1));
+    assert!(bench.pool.view().reload.unwrap().aborting);
+    bench
+}
+
+#[test]
+fn a_given_up_generation_gets_no_worker_any_more() {
+    let mut bench = going_back();
+    let (coming, ..) = bench.unspawned()[0];
+    let given_up = bench.holder(0);
+    let effects = bench.feed(Event::Exited { worker: given_up, exit: Exit::Code(1), oom: false });
+    assert!(!effects.iter().any(|it| matches!(it, Effect::Spawn { .. })), "{effects:?}");
+    bench.feed(Event::Vacated { worker: given_up });
+    assert_eq!(bench.holder(0), coming, "the old generation's worker has the place to itself");
+    bench.run(secs(5));
+    assert_eq!(bench.pool.view().last_reload.unwrap().verdict.outcome, Outcome::Failed);
+    assert!(bench.pool.view().workers.iter().all(|worker| worker.generation == GenerationId(1)));
+}
+
+#[test]
+fn whoever_waits_for_a_slot_that_a_failed_reload_takes_away_is_told() {
+    let mut bench = serving(1);
+    bench.reload(plan(2));
+    let restart = bench.ask(Command::Restart { slot: Some(Slot(1)) });
+    let (worker, ..) = bench.unspawned()[0];
+    bench.spawned(worker);
+    bench.exit(worker, Exit::Code(1));
+    bench.run(secs(20));
+    assert_eq!(bench.verdict(restart).unwrap().outcome, Outcome::Failed);
+}
+
+#[test]
+fn whoever_wished_to_replace_a_worker_that_a_failed_reload_takes_away_is_told() {
+    let mut bench = serving(1);
+    bench.reload(plan(3));
+    // Slot 1, which the reload adds, gets its worker; then slot 2's fails.
+    let (first, ..) = bench.unspawned().into_iter().find(|(_, slot, _)| *slot == Slot(1)).unwrap();
+    bench.spawned(first);
+    bench.feed(Event::BecameReady { worker: first, sign: ReadySign::Notify });
+    bench.pass(secs(1));
+    let restart = bench.ask(Command::Restart { slot: Some(Slot(1)) });
+    assert_eq!(bench.verdict(restart), None);
+    let (second, ..) = bench.unspawned().into_iter().find(|(_, slot, _)| *slot == Slot(2)).unwrap();
+    bench.spawned(second);
+    bench.exit(second, Exit::Code(1));
+    bench.run(secs(20));
+    assert_eq!(bench.verdict(restart).unwrap().outcome, Outcome::Failed);
+}
+
+#[test]
+fn a_watchdog_interval_that_the_worker_chose_outlives_its_pings() {
+    for (configured, chosen) in [(None, secs(3)), (Some(secs(5)), secs(60)), (Some(secs(60)), secs(5))] {
+        let mut watched = plan(1);
+        watched.watchdog = configured;
+        let mut bench = Bench::new(watched);
+        bench.run(secs(1));
+        let worker = bench.holder(0);
+        let said = |notification| Event::Notified { worker, notification };
+        bench.feed(said(Notification::WatchdogInterval(secs(90))));
+        bench.feed(said(Notification::WatchdogInterval(chosen)));
+        bench.feed(said(Notification::WatchdogPing));
+        assert_eq!(bench.pool.next_deadline(), Some((bench.now + chosen, "worker watchdog")));
+    }
+}
+
+#[test]
+fn a_pool_whose_workers_have_all_failed_waits_for_the_reload_that_may_help() {
+    let mut strict = plan(1);
+    strict.restart.all_failed = crate::plan::AllFailed::Exit;
+    strict.restart.limit.burst = 0;
+    let mut bench = Bench::new(strict.clone());
+    bench.run(secs(5));
+    let request = bench.reload(strict);
+    let old = bench.holder(0);
+    bench.exit(old, Exit::Code(1));
+    assert!(bench.pool.view().slots.iter().all(|slot| slot.phase == SlotPhase::Failed));
+    assert_eq!(bench.pool.view().phase, PoolPhase::Reloading);
+    bench.run(secs(20));
+    assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Done);
+    assert_eq!(bench.pool.view().phase, PoolPhase::Serving);
+}
+
+#[test]
+fn so_many_callers_wait_for_one_slot_and_no_more() {
+    let mut bench = serving(1);
+    for _ in 0..super::queue::MAX_CALLERS {
+        let request = bench.ask(Command::Restart { slot: Some(Slot(0)) });
+        assert_eq!(bench.verdict(request), None);
+    }
+    let request = bench.ask(Command::Restart { slot: Some(Slot(0)) });
+    assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Refused);
+}
