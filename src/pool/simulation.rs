@@ -274,13 +274,15 @@ impl Game {
     fn check_surge(&self, effects: &[Effect]) {
         let goal = self.pool.rollout.as_ref().map_or(self.pool.generation, super::rollout::Rollout::goal);
         let allowed = self.pool.plan(goal).reload.max_surge;
-        for effect in effects {
+        for (at, effect) in effects.iter().enumerate() {
             if let Effect::Spawn { worker, slot, .. } = effect {
                 let place = self.pool.places.get(slot);
                 let is_extra = place.is_some_and(|place| {
                     place.successor == Some(*worker) && place.holder != super::slot::Holder::Reserved
                 });
-                let extras = self.pool.extras();
+                // Who was asked to leave after this one was ordered (a queued wish's turn) was none yet.
+                let later = effects[at..].iter().filter(|it| matches!(it, Effect::Drain { .. })).count();
+                let extras = self.pool.extras().saturating_sub(u32::try_from(later).unwrap());
                 assert!(!is_extra || extras <= allowed, "{extras} extra workers where {allowed} are allowed");
             }
         }
