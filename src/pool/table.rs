@@ -18,7 +18,7 @@ type Named<T> = (&'static str, T);
 
 fn watched_plan(workers: u32) -> Plan {
     let mut plan = plan(workers);
-    plan.watchdog = Some(secs(5));
+    plan.watchdog = Some(secs(3600));
     plan.recycle.memory = Some(100 << 20);
     plan.health = Some(Health {
         check: HealthCheck::Exec(vec!["true".into()]),

@@ -68,7 +68,7 @@ fn full_plan(workers: u32) -> Plan {
         cpu_percent: Some(150),
         tasks: Some(64),
     };
-    plan.watchdog = Some(Duration::from_millis(2_500));
+    plan.watchdog = Some(Duration::from_millis(300_500));
     plan.health = Some(Health {
         check: HealthCheck::Http(probe),
         interval: secs(10),
