@@ -10,7 +10,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::print_stderr,
     clippy::indexing_slicing,
     reason = "a test fails by panicking, and what it measured is worth printing"

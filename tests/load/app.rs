@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use harness::load::{Load, Target};
+use harness::load::{Load, Report, Target};
 use harness::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -26,6 +26,12 @@ pub(crate) fn soaking() -> bool {
 /// Time since some fixed moment.
 pub(crate) fn now() -> Duration {
     Duration::from(nix::time::ClockId::CLOCK_MONOTONIC.now().unwrap())
+}
+
+/// Prints a line of the table in `docs/no-request-lost.md`.
+pub(crate) fn row(promise: &str, situation: &str, reports: &[&Report]) {
+    let sum = |of: fn(&Report) -> u64| reports.iter().map(|report| of(report)).sum::<u64>();
+    eprintln!("| {promise} | {situation} | {} | {} |", sum(|report| report.sent), sum(Report::lost));
 }
 
 /// The scripted worker with these options, as the value of `command`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::load::{Class, Report, Until};
 use nix::sys::signal::Signal;
 
-use super::app::{App, cooperating, now, send, soaking, worker};
+use super::app::{App, cooperating, now, row, send, soaking, worker};
 
 /// A worker that crashes soon after it is ready, in slot 0 and while the file is there.
 fn crashing_when(file: &str) -> String {
@@ -51,6 +51,7 @@ fn f13_a_crash_loop_backs_off_stops_and_touches_no_sibling() {
     app.wait_for_status(|status| status["ready"] == 4);
     assert_eq!(app.ready_pids()[1..], pids[1..]);
     let report = running.stop();
+    row("P3", &format!("1 of 4 workers killed, then crashing {} times", BURST), &[&report]);
     // Each life of the crashing worker may take with it what it had in its hands.
     assert!(report.lost() <= 8 * (BURST + 1), "{report}");
     assert_eq!((report.of(Class::Refused), report.of(Class::Timeout)), (0, 0), "{report}");
@@ -85,7 +86,8 @@ fn f31_workers_killed_at_random_never_stop_the_accepting() {
     let calm = app.load().close_each().until(Until::Elapsed(length / 4)).run();
     calm.assert_nothing_lost(100);
     let (report, kills) = under_random_kills(&app, length, 7);
-    eprintln!("{kills} kills: {report}\ncalm: {calm}");
+    eprintln!("{report}\ncalm: {calm}");
+    row("P3", &format!("{kills} times a worker of 4 killed at random"), &[&report]);
     assert!(kills >= 10, "{kills}");
     assert_eq!((report.of(Class::Refused), report.of(Class::Timeout)), (0, 0), "{report}");
     assert!(report.lost() <= kills * 8, "more is lost than was in the killed workers: {report}");
@@ -115,6 +117,7 @@ fn f32_a_frozen_worker_is_replaced_and_the_others_take_its_connections() {
     let after = app.ready_pids();
     assert_eq!((after[0], after[2]), (pids[0], pids[2]), "siblings were touched");
     let report = running.stop();
+    row("P3", "1 of 3 workers frozen (SIGSTOP), replaced by its watchdog", &[&report]);
     assert!(report.lost() <= 8, "more is lost than was in the frozen worker: {report}");
     assert_eq!((report.of(Class::Refused), report.of(Class::Timeout)), (0, 0), "{report}");
     app.stop();

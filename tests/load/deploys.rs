@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use nix::sys::signal::Signal;
 
-use super::app::{App, cooperating, send, worker};
+use super::app::{App, cooperating, row, send, worker};
 
 const WORKERS: u32 = 3;
 const BAKE: &str = "[reload]\nbake = \"400ms\"";
@@ -114,8 +114,10 @@ fn f01_a_bad_deploy_changes_nothing_and_says_so() {
         assert_eq!((&status["state"], &status["generation"]), (&"serving".into(), &1.into()), "{what}");
     }
     assert_eq!(app.status()["last_reload"]["outcome"], "failed");
-    running.stop().assert_nothing_lost(1_000);
-    short.stop().assert_nothing_lost(100);
+    let (running, short) = (running.stop(), short.stop());
+    row("P2", "10 kinds of broken deploys, one after the other", &[&running, &short]);
+    running.assert_nothing_lost(1_000);
+    short.assert_nothing_lost(100);
     app.configure(&cooperating(WORKERS, BAKE));
     app.ask("reload", &[]).done();
     app.stop();
@@ -177,6 +179,7 @@ fn f14_f15_old_workers_that_die_during_a_stuck_reload_come_back_from_their_own_r
     app.configure(&config(directory, ""));
     app.ask("reload", &[]).done();
     let report = running.stop();
+    row("P2, P3", "3 old workers killed during a reload that is stuck", &[&report]);
     // Each kill may cost what the worker had in its hands.
     assert!(report.lost() <= 3 * 8, "{report}");
     for worker in app.status()["workers"].as_array().unwrap() {

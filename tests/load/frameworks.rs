@@ -88,8 +88,8 @@ fn run(framework: &Framework, built: &[(&str, String)]) {
     }
     let reports = [busy.stop(), thinking.stop(), short.stop()];
     let change = framework.change.map_or("as it is", |(_, _, name)| name);
-    let cells = reports.iter().map(|report| format!("{} of {} | ", report.lost(), report.sent));
-    eprintln!("| {} | {change} | {}", framework.config, cells.collect::<String>());
+    let cells = reports.iter().map(|report| format!(" {} of {} |", report.lost(), report.sent));
+    eprintln!("| {} | {change} |{}", framework.config, cells.collect::<String>());
     reports.iter().filter(|report| report.lost() > 0).for_each(|report| eprintln!("    {report}"));
     judge(framework, &reports, &app);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::load::{Pace, Until};
 
-use super::app::{App, cooperating, memory_kib, soaking};
+use super::app::{App, cooperating, memory_kib, row, soaking};
 
 #[test]
 fn f27_workers_of_one_age_are_recycled_without_a_stampede() {
@@ -14,15 +14,15 @@ fn f27_workers_of_one_age_are_recycled_without_a_stampede() {
     let running = app.load().start();
     let peak = app.watch_children();
     let rounds = if soaking() { 20 } else { 2 };
-    let mut looks = 0;
     app.wait_for_status(|status| {
         assert_eq!(status["ready"], 16, "{status:#}");
         app.log().matches("reached its lifetime").count() >= 16 * rounds * 2
     });
-    looks += 1;
     let most = peak.most();
-    assert!(looks > 0 && most <= 17, "{most} processes for 16 places");
-    running.stop().assert_nothing_lost(1_000);
+    assert!(most > 16 && most <= 17, "{most} processes for 16 places");
+    let report = running.stop();
+    row("P1", &format!("{} workers recycled for their age, 16 at work", 16 * rounds), &[&report]);
+    report.assert_nothing_lost(1_000);
     assert!(app.ready_pids().iter().all(|pid| !before.contains(pid)), "somebody was never recycled");
     assert_eq!(app.status()["restarts"], 0, "recycling is no failure");
     app.stop();
@@ -50,8 +50,10 @@ fn f28_a_leaking_worker_is_replaced_in_time_and_gracefully_without_control_group
     }
     let report = leaking.finish();
     eprintln!("{replaced} replaced, the largest had {} MiB; {report}", most / 1024);
+    let busy = busy.stop();
+    row("P1", &format!("{replaced} workers recycled for 50 MiB/s of leaked memory"), &[&report, &busy]);
     report.assert_nothing_lost(100);
-    busy.stop().assert_nothing_lost(1_000);
+    busy.assert_nothing_lost(1_000);
     assert!(replaced >= 1, "{}", app.log());
     assert!(most / 1024 < LIMIT_MIB * 12 / 10, "{} MiB", most / 1024);
     assert!(most_at_once <= 3, "{most_at_once} processes for 2 places");

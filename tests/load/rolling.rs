@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use harness::load::{Load, Pace, Report};
 
-use super::app::{App, cooperating, soaking, worker};
+use super::app::{App, cooperating, row, soaking, worker};
 
 const QUICK: &str = "[reload]\nbake = \"50ms\"";
 
 /// Reloads under this load until both so many reloads and so many answers are there.
-fn roll(app: &App, load: Load, reloads: u64, requests: u64) -> Report {
+fn roll(app: &App, habit: &str, load: Load, reloads: u64, requests: u64) -> Report {
     let running = load.start();
     running.wait_for_answers(10);
     let (mut done, first) = (0, app.status()["generation"].as_u64().unwrap());
@@ -19,7 +19,8 @@ fn roll(app: &App, load: Load, reloads: u64, requests: u64) -> Report {
     }
     assert_eq!(app.status()["generation"], first + done);
     let report = running.stop();
-    eprintln!("{done} reloads, {report}");
+    eprintln!("{report}");
+    row("P1", &format!("{done} reloads, {habit}"), &[&report]);
     report.assert_nothing_lost(requests);
     report
 }
@@ -36,8 +37,7 @@ fn in_every_mode(reloads: u64, requests: u64) {
         // A drain, and so the reload, waits for the last of them.
         ("requests of 200 ms", app.load().connections(100).path("/sleep/200"), 1),
     ] {
-        eprintln!("{habit}:");
-        let report = roll(&app, load, reloads, requests * share / 10);
+        let report = roll(&app, habit, load, reloads, requests * share / 10);
         lost_and_sent = (lost_and_sent.0 + report.lost(), lost_and_sent.1 + report.sent);
     }
     assert!(lost_and_sent.0 == 0 && lost_and_sent.1 >= requests, "{lost_and_sent:?}");
@@ -66,6 +66,7 @@ fn f02_nobody_waits_for_a_worker_that_is_slow_to_start() {
     app.configure(&cooperating(2, &format!("{surge}\n[env]\nWORKER_READY_AFTER = \"{boot}\"")));
     app.ask("reload", &[]).done();
     let report = running.stop();
+    row("P1", &format!("reload to workers that need {boot} ms to start"), &[&report]);
     report.assert_nothing_lost(100);
     assert!(report.elapsed > Duration::from_millis(boot), "{report}");
     assert!(report.within(999) < Duration::from_millis(boot / 6), "somebody waited for a start: {report}");
@@ -83,8 +84,10 @@ fn f03_busy_keep_alive_connections_do_not_hold_an_old_worker() {
         app.ask("reload", &[]).done();
     }
     assert!(!app.log().contains("did not leave in time"), "{}", app.log());
-    thinking.stop().assert_nothing_lost(60);
-    busy.stop().assert_nothing_lost(500);
+    let (thinking, busy) = (thinking.stop(), busy.stop());
+    row("P1", "2 reloads, 120 keep-alive connections, half of them never idle", &[&thinking, &busy]);
+    thinking.assert_nothing_lost(60);
+    busy.assert_nothing_lost(500);
 }
 
 #[test]
@@ -106,6 +109,7 @@ fn f03_a_worker_that_will_not_leave_is_shown_draining_and_ends_at_its_stop_timeo
     assert_eq!(app.log().matches("did not leave in time").count(), 1, "{}", app.log());
     // What was in the killed worker is lost, one request a connection at the most; nothing else is.
     let report = running.stop();
+    row("P1", "a reload of a worker that ignores SIGTERM, 20 busy connections", &[&report]);
     assert!(report.lost() <= 20, "{report}");
 }
 
@@ -135,8 +139,10 @@ fn f40_scaling_up_and_down_loses_nothing() {
             app.ask("scale", &["--", to]).done();
         }
     }
-    busy.stop().assert_nothing_lost(1_000);
-    short.stop().assert_nothing_lost(100);
+    let (busy, short) = (busy.stop(), short.stop());
+    row("P1", &format!("scaled up and down {} times", rounds * 5), &[&busy, &short]);
+    busy.assert_nothing_lost(1_000);
+    short.assert_nothing_lost(100);
     assert_eq!(app.status()["wanted"], 2);
     app.stop();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::wait_until;
 
-use super::app::{App, cooperating, now, pid_of, soaking};
+use super::app::{App, cooperating, now, pid_of, row, soaking};
 
 const CLIENTS: u64 = 50;
 
@@ -35,7 +35,7 @@ fn client(app: &App, seed: u64, end: Duration, answered: &AtomicU64) {
     while now() < end {
         let (verb, rest) = WISHES[usize::try_from(next(&mut random)).unwrap() % WISHES.len()];
         let mut child = app.command(verb, rest).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        if next(&mut random) % 5 == 0 {
+        if next(&mut random).is_multiple_of(5) {
             // Somewhere between its first instruction and its answer.
             let looks = next(&mut random) % 20;
             let mut seen = 0;
@@ -71,7 +71,7 @@ fn f17_fifty_people_at_once_all_get_answers_and_the_pool_ends_as_last_wished() {
             scope.spawn(move || client(app, seed * 7919, end, answered));
         }
     });
-    eprintln!("{} answers for {CLIENTS} clients", answered.load(Ordering::Relaxed));
+    let answered = answered.into_inner();
     app.ask("scale", &["3"]).done();
     app.ask("reload", &[]).done();
     let status = app.wait_for_status(|status| {
@@ -80,6 +80,8 @@ fn f17_fifty_people_at_once_all_get_answers_and_the_pool_ends_as_last_wished() {
     assert_eq!((&status["wanted"], &status["ready"]), (&3.into(), &3.into()), "{status:#}");
     let table: BTreeSet<u32> = status["workers"].as_array().unwrap().iter().map(pid_of).collect();
     assert!(wait_until(|| app.children() == table), "{:?} are there, not {table:?}", app.children());
-    running.stop().assert_nothing_lost(1_000);
+    let report = running.stop();
+    row("P7", &format!("{CLIENTS} people at once, {answered} commands"), &[&report]);
+    report.assert_nothing_lost(1_000);
     app.stop();
 }
