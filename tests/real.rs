@@ -9,6 +9,8 @@ mod bus;
 mod crash;
 #[path = "real/harness.rs"]
 mod harness_itself;
+#[path = "real/limits.rs"]
+mod limits;
 #[path = "real/logs.rs"]
 mod logs;
 #[path = "real/package.rs"]

@@ -153,6 +153,37 @@ fn workers_do_not_notice_that_the_bus_goes_and_comes_and_the_commands_work_witho
 }
 
 #[test]
+fn an_app_that_starts_without_a_bus_says_so_once_and_takes_its_name_when_there_is_one() {
+    for host in both("no bus at start") {
+        site::install_scripted(&host, "--notify", "workers = 2\n");
+        host.ok("systemctl stop dbus.socket dbus.service");
+        site::first_request(&host);
+        site::wait_for_status(&host, "2/2 workers ready, generation 1");
+        host.wait_for_log("myapp.service", "D-Bus is off");
+        let reload = host.run("systemctl reload myapp.service");
+        assert_eq!(reload.code, 0, "{}: {reload}", host.title());
+        let workers = site::workers(&host);
+        host.ok("systemctl start dbus.socket");
+        on_the_bus(&host);
+        assert_eq!(site::workers(&host), workers, "{}", host.title());
+        let journal = host.journal("myapp.service");
+        assert_eq!(journal.matches("D-Bus is off").count(), 1, "{}: {journal}", host.title());
+    }
+}
+
+#[test]
+fn busctl_reaches_the_private_socket_as_the_manual_shows() {
+    for host in both("busctl on the private socket") {
+        up(&host);
+        let private = "busctl --address=unix:path=/run/ganger/myapp/private";
+        let members =
+            host.ok(&format!("{private} introspect {}", site::APP.rsplit_once(' ').expect("words").0));
+        assert!(members.contains("org.ganger1.App"), "{}: {members}", host.title());
+        assert_eq!(host.ok(&format!("{private} get-property {} Ready", site::APP)), "u 2");
+    }
+}
+
+#[test]
 fn commands_end_with_the_exit_code_that_the_manual_promises() {
     for host in both("exit codes") {
         up(&host);

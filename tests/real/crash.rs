@@ -159,9 +159,18 @@ fn f10_the_watchdog_leaves_a_supervisor_alone_that_reloads_idles_or_cannot_start
         host.ok("systemctl reload myapp.service");
         site::configure(&host, "--never-ready", "workers = 2\n[ready]\ntimeout = '3s'\n");
         assert_ne!(host.run("systemctl reload myapp.service").code, 0);
+        // Then no worker at all, and none to be had.
+        host.ok("mv /usr/lib/ganger/worker /usr/lib/ganger/away");
+        for pid in site::workers(&host) {
+            host.ok(&format!("kill -KILL {pid}"));
+        }
+        host.wait_for("no worker is left", || site::status(&host)["ready"] == 0);
         host.ok("sleep 3");
         assert_eq!(main_pid(&host), old, "{}", host.title());
         assert_eq!(host.property("myapp.service", "NRestarts"), "0");
+        host.ok("mv /usr/lib/ganger/away /usr/lib/ganger/worker && ganger reset myapp");
+        host.wait_for("two workers", || site::status(&host)["ready"] == 2);
+        assert_eq!(main_pid(&host), old, "{}", host.title());
     }
 }
 
