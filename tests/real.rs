@@ -1,7 +1,12 @@
 //! ganger under real systemd. Each module states claims about one subject; `tests/README.md` tells how to
 //! write one.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking, in its helping functions as well")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helping functions as well"
+)]
 
 #[path = "real/bus.rs"]
 mod bus;
