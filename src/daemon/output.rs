@@ -3,10 +3,13 @@
 
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::os::{SysError, files, journal_stream, pipes};
 use crate::plan::{Log, Sink};
 use crate::pool::Slot;
+use crate::systemd::logging;
 
 /// Priority of lines without a `<N>` prefix: info (syslog(3)).
 const INFO: u8 = 6;
@@ -39,7 +42,7 @@ impl Output {
     /// What fits where ganger runs: the journal when its own stderr is a journal stream, else the terminal,
     /// else what ganger has.
     pub(super) fn here(colour: bool) -> Self {
-        if std::env::var_os("JOURNAL_STREAM").is_some() && !std::io::stdout().is_terminal() {
+        if logging::streams_to_journal() && !std::io::stdout().is_terminal() {
             Self::Journal
         } else if std::io::stdout().is_terminal() {
             Self::Terminal { colour }
@@ -115,10 +118,30 @@ fn prefixed(app: &str, slot: Slot, colour: bool) -> Result<OwnedFd, SysError> {
         format!("{app}[{slot}] ")
     };
     let copier = std::thread::Builder::new().name("terminal".into()).stack_size(64 * 1024);
-    copier
-        .spawn(move || copy_lines(std::fs::File::from(ours), &prefix))
-        .map_err(|error| SysError::from_io("start a thread for the terminal", &error))?;
+    let copy = move || {
+        copy_lines(std::fs::File::from(ours), &prefix);
+        *copiers() -= 1;
+        COPIERS.1.notify_all();
+    };
+    *copiers() += 1;
+    copier.spawn(copy).map_err(|error| {
+        *copiers() -= 1;
+        SysError::from_io("start a thread for the terminal", &error)
+    })?;
     Ok(theirs)
+}
+
+/// How many threads copy lines to the terminal, and word of each that ends.
+static COPIERS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+fn copiers() -> MutexGuard<'static, usize> {
+    COPIERS.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until the last lines of workers that are gone are on the terminal, for so long at most.
+pub(super) fn await_last_lines(limit: Duration) {
+    // Too late or not: what is shown is shown.
+    drop(COPIERS.1.wait_timeout_while(copiers(), limit, |running| *running > 0));
 }
 
 fn copy_lines(from: std::fs::File, prefix: &str) {

@@ -106,6 +106,13 @@ pub fn start(settings: Settings) -> Result<Logging, LoggingError> {
     Ok(logging)
 }
 
+/// Whether our own output goes into the journal: `JOURNAL_STREAM` names what descriptor 1 or 2 really is. What a
+/// shell in somebody's service left in the environment is not believed (systemd.exec(5)).
+#[must_use]
+pub fn streams_to_journal() -> bool {
+    libsystemd::logging::connected_to_journal()
+}
+
 fn begin(
     level: Level,
     open: impl FnOnce() -> Sink + Send + 'static,
@@ -180,7 +187,7 @@ enum Sink {
 
 impl Sink {
     fn open(settings: &Settings) -> Self {
-        let streams_to_journal = libsystemd::logging::connected_to_journal();
+        let streams_to_journal = streams_to_journal();
         let wants_journal = match settings.target {
             Target::Auto => streams_to_journal,
             Target::Journal => true,
