@@ -64,9 +64,7 @@ impl Reader {
     /// Every fault of the configuration, as text for people.
     pub(super) fn read(&self) -> Result<Arc<Plan>, String> {
         let loaded = self.load().map_err(|diagnostics| diagnostics.to_string())?;
-        for warning in loaded.warnings.to_string().lines() {
-            tracing::warn!("{warning}");
-        }
+        super::telling::doubts(&loaded.warnings);
         Ok(Arc::new(loaded.plan))
     }
 

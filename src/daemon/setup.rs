@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{Level, info, warn};
 
-use crate::config::Diagnostics;
+use crate::config::{Diagnostics, Severity};
 use crate::dbus::{self, Bus, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
 use crate::os::cgroup::Delegated;
 use crate::os::poller::Interest;
@@ -31,18 +31,22 @@ use super::calendar::Schedule;
 use super::counting::Counts;
 use super::event_loop;
 use super::inbox::Inbox;
-use super::output::Output;
+use super::output::{self, Output};
 use super::reading::Reader;
 use super::request::RunRequest;
 use super::runtime_dir::{self, PRIVATE_SOCKET};
 use super::subjects::{Subject, Subjects};
 use super::supervisor::{Callers, MAX_FINDINGS, Supervisor};
+use super::telling;
 use super::world::World;
 
 /// The workers' notify socket in the runtime directory.
 const NOTIFY_SOCKET: &str = "notify";
 /// How long the last answers may take when the supervisor leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// How long the last lines of workers may take to the terminal.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// Why there is no supervisor.
 #[derive(Debug)]
@@ -66,6 +70,20 @@ impl fmt::Display for Fatal {
 
 impl std::error::Error for Fatal {}
 
+impl Fatal {
+    /// For `systemctl status`: of several faults the first that is an error.
+    fn in_a_line(&self) -> String {
+        let text = match self {
+            Self::Config(faults) => {
+                let error = faults.iter().find(|fault| fault.severity == Severity::Error);
+                error.map_or_else(|| self.to_string(), |fault| format!("{}: {}", fault.place, fault.message))
+            }
+            Self::Setup(reason) | Self::Pool(reason) => reason.clone(),
+        };
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
 fn failed(error: impl fmt::Display) -> Fatal {
     Fatal::Setup(format!("failed to {error}"))
 }
@@ -82,7 +100,7 @@ pub(super) fn run(request: &RunRequest) -> Result<(), Fatal> {
     let mut notifier = Notifier::from_env().unwrap_or_else(|_| Notifier::inert());
     let outcome = supervise(request, signals, &mut notifier);
     if let Err(fatal) = &outcome {
-        let first_line = fatal.to_string().lines().next().unwrap_or_default().to_owned();
+        let first_line = fatal.in_a_line();
         let code = if matches!(fatal, Fatal::Config(_)) { 2 } else { 1 };
         let _ = notifier.send(Upward::new().fatal(&first_line, None, code));
     }
@@ -94,9 +112,7 @@ fn supervise(request: &RunRequest, signals: Signals, notifier: &mut Notifier) ->
     let loaded = reader.read_first().map_err(Fatal::Config)?;
     let plan = Arc::new(loaded.plan);
     let logging = start_logging(&plan);
-    for warning in loaded.warnings.to_string().lines() {
-        warn!("{warning}");
-    }
+    telling::doubts(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -169,6 +185,7 @@ async fn serve(
     hub.settled(LAST_ANSWERS).await;
     supervisor.world.kill_all_orphans();
     supervisor.world.close_node();
+    output::await_last_lines(LAST_LINES);
     clean_up(&supervisor.world, &private);
     *out = std::mem::take(&mut supervisor.notifier);
     failure.map_or(Ok(()), |reason| Err(Fatal::Hopeless(reason)))

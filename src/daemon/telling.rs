@@ -2,6 +2,7 @@
 
 use tracing::{error, info, warn};
 
+use crate::config::Diagnostics;
 use crate::dbus::WorkerLabel;
 use crate::pool::{Announcement, Outcome, Verdict, Warning, WorkerId};
 use crate::systemd::logging::message_id;
@@ -119,6 +120,13 @@ fn reload_finished(generation: u64, verdict: &Verdict) {
                 verdict.message
             );
         }
+    }
+}
+
+/// Logs what is doubtful about a configuration, a record each.
+pub(super) fn doubts(warnings: &Diagnostics) {
+    for doubt in warnings.iter() {
+        warn!("{}: {}", doubt.place, doubt.message);
     }
 }
 
