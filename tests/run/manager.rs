@@ -173,6 +173,25 @@ fn an_end_that_is_a_failure_is_told_with_its_reason() {
     assert!(told.contains("missing.toml"), "{told}");
 }
 
+#[test]
+fn of_a_configuration_with_doubts_and_errors_the_manager_is_told_the_error() {
+    let run = Stage::new("command = ['true']\nlisten = ['127.0.0.1:0']\nworkers = 0").managed().start();
+    assert_eq!(run.ended(), "exit 2");
+    let told = run.told("EXIT_STATUS=2");
+    assert!(told.contains("app.toml:3:11: ") && told.contains("workers"), "{told}");
+}
+
+#[test]
+fn a_doubt_about_the_configuration_is_one_line_of_the_log() {
+    let run = Stage::new(WORKERS).start();
+    run.said("info: ready");
+    run.stop();
+    let doubts: Vec<String> =
+        run.all(From::Log).into_iter().filter(|line| line.starts_with("warning: ")).collect();
+    let path = run.path("app.toml").display().to_string();
+    assert_eq!(doubts, [format!("warning: {path}:2:11: port 0: the port is another one at every start")]);
+}
+
 /// A worker that says everything that it should not, from itself and from a grandchild, then READY.
 const HOSTILE: &str = r#"
 import array, os, socket, sys, time

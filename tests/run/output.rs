@@ -47,6 +47,15 @@ fn without_a_terminal_the_output_is_left_as_it_is() {
 }
 
 #[test]
+fn a_journal_stream_of_somebody_else_is_not_written_to() {
+    let run = Stage::new(TALK).env("JOURNAL_STREAM", "8:12345").start();
+    run.said_times(2, "to stderr");
+    run.said("info: ready");
+    assert_eq!(run.count("failed to"), 0);
+    run.stop();
+}
+
+#[test]
 fn a_file_gets_the_output_of_all_workers_appended() {
     let config = format!("{TALK}[log]\nstdout = 'file:@DIR@/out'\nstderr = 'null'\n");
     let stage = Stage::new(&config);
