@@ -196,3 +196,43 @@ os.execv("@WORKER@", ["worker", "--notify"])
     kill(init, Signal::SIGTERM).unwrap();
     assert_eq!(run.ended(), "exit 0");
 }
+
+#[test]
+fn a_stop_during_the_start_ends_in_order() {
+    let run = Stage::new(&WORKERS.replace("--notify", "--never-ready")).managed().start();
+    run.said_times(2, "started");
+    run.stop();
+    assert!(!run.all(From::Manager).iter().any(|text| text.contains("READY=1")));
+    run.told("STOPPING=1");
+}
+
+#[test]
+fn f17_clients_that_all_want_something_else_each_get_an_answer() {
+    let run = ready(WORKERS);
+    let wishes: [&[&str]; 6] = [
+        &["reload", "app"],
+        &["scale", "app", "3"],
+        &["restart", "app"],
+        &["status", "app"],
+        &["signal", "app:0", "CONT"],
+        &["reset", "app"],
+    ];
+    let clients: Vec<_> = (0..24)
+        .map(|number| {
+            let mut command = run.client_command(wishes[number % wishes.len()]);
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for client in clients {
+        let out = client.wait_with_output().unwrap();
+        let code = out.status.code().unwrap();
+        // Done, or superseded by another's wish; never lost, never in the dark.
+        assert!([0, 1, 7].contains(&code), "{out:?}");
+        assert!(code == 0 || !out.stderr.is_empty(), "{out:?}");
+    }
+    let out = run.client(&["scale", "app", "1"]);
+    assert!(out.status.success(), "{out:?}");
+    assert_eq!(run.worker_pids().len(), 1, "the last wish holds");
+    assert_eq!(run.left_behind().len(), 1, "no process outside of the model");
+    run.stop();
+}
