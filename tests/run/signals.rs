@@ -184,7 +184,7 @@ os.execv("@WORKER@", ["worker", "--notify"])
     let script = script.replace("@WORKER@", harness::example("worker").to_str().unwrap());
     std::fs::write(stage.path("fork.py"), script).unwrap();
     let config = format!(
-        "command = ['/usr/bin/python3', '{}']\nlisten = ['127.0.0.1:0']\nworkers = 1\nready.timeout = '60s'",
+        "command = ['/usr/bin/python3', '-ISE', '{}']\nlisten = ['127.0.0.1:0']\nworkers = 1\nready.timeout = '5min'",
         stage.path("fork.py").display()
     );
     let Some((run, init)) = container(&config) else { return };

@@ -25,7 +25,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// What has not happened by then on this machine never will.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// What every process of a stage carries in its environment.
 const MARK: &str = "GANGER_TEST_MARK";
 /// Sent by the test itself, to end the recording of datagrams.
