@@ -78,7 +78,7 @@ impl Fatal {
                 let error = faults.iter().find(|fault| fault.severity == Severity::Error);
                 error.map_or_else(|| self.to_string(), |fault| format!("{}: {}", fault.place, fault.message))
             }
-            Self::Setup(reason) | Self::Pool(reason) => reason.clone(),
+            Self::Setup(reason) | Self::Hopeless(reason) => reason.clone(),
         };
         text.lines().next().unwrap_or_default().to_owned()
     }
