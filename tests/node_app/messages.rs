@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
-use crate::app::{App, ganger, newest, versions};
+use crate::app::{App, ganger, newest, until_all_answered, versions};
 use crate::stage::{From, Run};
 
 /// Says what it hears, and does what it is told: `{say: x}` is passed to `process.send`.
@@ -121,30 +121,29 @@ fn what_an_app_says_is_among_the_events() {
 
 #[test]
 fn a_worker_that_floods_another_that_does_not_read_costs_it_nothing() {
-    // Slot 1 is busy for a while; slot 0 meanwhile sends it more than may wait for a worker.
+    // Slot 1 does not read until it is let go; slot 0 meanwhile sends it more than may wait for a worker.
     let server = "
+const fs = require('fs');
 const slot = process.env.NODE_APP_INSTANCE;
-const http = require('http');
-process.on('message', () => {});
-http.createServer((request, response) => {
-  if (request.url === '/flood' && slot === '0') {
-    const message = { ganger: { to: 1 }, message: 'x'.repeat(900000) };
-    for (let n = 0; n < 60; n++) process.send(message);
-    process.send({ ganger: { to: 0 }, message: 'done' }, () => response.end('flooded'));
-    return;
-  }
-  if (request.url === '/sleep' && slot === '1') {
-    response.end('asleep');
-    setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4000));
-    return;
-  }
+const pause = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+process.on('message', (message) => message.message === 'done' && fs.writeSync(1, `${slot} is done\\n`));
+require('http').createServer((request, response) => {
   response.end(slot);
+  if (request.url === '/flood' && slot === '0') {
+    const message = { ganger: { to: 1 }, message: 'x'.repeat(950000) };
+    for (let n = 0; n < 36; n++) process.send(message);
+    process.send({ ganger: { to: 0 }, message: 'done' });
+  } else if (request.url === '/sleep' && slot === '1') {
+    setImmediate(() => { while (!fs.existsSync('wake')) pause(); });
+  }
 }).listen(process.env.PORT);";
     let run = App::new(&newest(), server).configured("[node]\nbalance = 'round-robin'").serve();
-    while run.get("/sleep") != "asleep" {}
-    while run.get("/flood") != "flooded" {}
+    while run.get("/sleep") != "1" {}
+    while run.get("/flood") != "0" {}
     run.said("messages between workers are dropped: one of them does not read what it is sent");
-    while run.get("/") != "1" {}
+    run.until(From::Out, "the end of the flood", |line| line.ends_with("0 is done"));
+    std::fs::write(run.path("wake"), "").unwrap();
+    until_all_answered(&run, &["1"]);
     assert_eq!(run.count("is of no use any more"), 0);
     assert_eq!(run.count(" is ready after "), 2);
     run.stop();

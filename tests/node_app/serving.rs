@@ -98,7 +98,8 @@ fn sockets_of_the_service_manager_are_found_by_port_and_by_number() {
 const http = require('http');
 const answer = (text) => (_, response) => response.end(text);
 http.createServer(answer('web')).listen(Number(process.argv[2]));
-http.createServer(answer('admin')).listen({ fd: 4 });";
+http.createServer(answer('admin')).listen({ fd: 3 });";
+    // In the order of their names: admin is 3, web is 4.
     let port = web_at.rsplit(':').next().unwrap();
     let config = format!("command = ['node', 'server.js', '{port}']\nworkers = 2");
     let mut app = App::with(&newest(), &config).file("server.js", server);
