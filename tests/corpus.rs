@@ -7,6 +7,10 @@ use std::path::Path;
 
 #[path = "../fuzz/claims/listen_fds.rs"]
 mod listen_fds;
+#[path = "../fuzz/claims/node_channel.rs"]
+mod node_channel;
+#[path = "../fuzz/claims/node_frames.rs"]
+mod node_frames;
 #[path = "../fuzz/claims/notify.rs"]
 mod notify;
 #[path = "../fuzz/claims/state.rs"]
@@ -38,4 +42,14 @@ fn every_known_set_of_variables_keeps_the_claims() {
 #[test]
 fn every_known_hand_over_document_keeps_the_claims() {
     replay("state", state::check);
+}
+
+#[test]
+fn every_known_frame_of_node_keeps_the_claims() {
+    replay("node_frames", node_frames::check);
+}
+
+#[test]
+fn every_known_life_of_node_workers_keeps_the_claims() {
+    replay("node_channel", node_channel::check);
 }
