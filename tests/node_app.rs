@@ -11,6 +11,8 @@ mod app;
 #[expect(dead_code, reason = "this suite needs less of it than the one that it is part of")]
 mod stage;
 
+#[path = "node_app/behaviours.rs"]
+mod behaviours;
 #[path = "node_app/explained.rs"]
 mod explained;
 #[path = "node_app/launchers.rs"]
