@@ -25,3 +25,5 @@ mod messages;
 mod reload;
 #[path = "node_app/serving.rs"]
 mod serving;
+#[path = "node_app/systemd.rs"]
+mod systemd;
