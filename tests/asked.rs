@@ -129,11 +129,11 @@ fn status(run: &Run) -> serde_json::Value {
 
 /// The processes in the table, if all are ready and as many as wanted.
 fn settled(state: &serde_json::Value) -> Option<BTreeSet<u32>> {
-    let workers = state["workers"].as_array()?;
-    let ready = workers.iter().all(|worker| worker["state"] == "ready");
-    let serving = state["state"] == "serving" && state["wanted"] == workers.len();
-    let pids = workers.iter().map(|worker| worker["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()));
-    pids.collect::<Option<_>>().filter(|_| ready && serving)
+    let workers = state.get("workers")?.as_array()?;
+    let ready = workers.iter().all(|worker| worker.get("state").is_some_and(|word| word == "ready"));
+    let serving = state.get("state")? == "serving" && *state.get("wanted")? == workers.len();
+    let pid = |worker: &serde_json::Value| u32::try_from(worker.get("pid")?.as_u64()?).ok();
+    workers.iter().map(pid).collect::<Option<_>>().filter(|_| ready && serving)
 }
 
 fn open_descriptors(run: &Run) -> usize {

@@ -10,6 +10,8 @@
 
 #[path = "real/bus.rs"]
 mod bus;
+#[path = "real/command_line.rs"]
+mod command_line;
 #[path = "real/crash.rs"]
 mod crash;
 #[path = "real/harness.rs"]

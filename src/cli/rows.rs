@@ -122,7 +122,9 @@ fn worker_cells(app: &AppState, worker: &WorkerState, now: Monotonic) -> Vec<Cel
 fn worker_note(worker: &WorkerState, now: Monotonic) -> String {
     let mut notes = Vec::new();
     notes.extend(worker.pid.map(|pid| format!("pid {pid}")));
-    notes.extend(worker.connections.map(connections_in_words));
+    // None is news only of a worker that leaves.
+    let news = |count: &u32| *count > 0 || worker.state == "draining";
+    notes.extend(worker.connections.filter(news).map(connections_in_words));
     notes.extend(worker.deadline.map(|deadline| format!("{} left", format_span(deadline.since(now)))));
     notes.extend(worker.status.as_ref().map(|status| format!("\"{}\"", harmless(status))));
     notes.join(", ")

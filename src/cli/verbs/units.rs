@@ -1,5 +1,6 @@
 //! `ganger start`, `stop`, `enable` and `disable`: thin words for systemctl, which know that an app is two units.
 
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::cli::context::Context;
@@ -11,6 +12,8 @@ use crate::plan::AppName;
 /// systemctl's exit statuses for "not permitted" and "no such unit" (systemctl(1)).
 const DENIED: i32 = 4;
 const NO_UNIT: i32 = 5;
+/// What the manager's refusals say (sd-bus-errors(3)); they are not translated.
+const SAYS_DENIED: [&str; 3] = ["Interactive authentication required", "Access denied", "Permission denied"];
 
 /// Calls `systemctl WORD` on the units of the apps.
 pub(crate) fn run(context: &Context, word: &str) -> Result<Exit, Failure> {
@@ -27,22 +30,34 @@ pub(crate) fn run(context: &Context, word: &str) -> Result<Exit, Failure> {
         units.extend(found);
     }
     let now = context.typed.has(FlagId::Now);
-    let status = systemctl(context.user_mode)
-        .arg(word)
-        .args(now.then_some("--now"))
-        .arg("--")
-        .args(&units)
-        .status()
-        .map_err(|error| {
-            no_systemctl(&error).hint(instead(word, apps.first().map_or("APP", AppName::as_str)))
-        })?;
-    match status.code() {
+    let mut command = systemctl(context.user_mode);
+    command.arg(word).args(now.then_some("--now")).arg("--").args(&units);
+    let (code, denied) = told(command, context).map_err(|error| {
+        no_systemctl(&error).hint(instead(word, apps.first().map_or("APP", AppName::as_str)))
+    })?;
+    match code {
         Some(0) => Ok(Exit::Done),
         // systemctl has said why.
         Some(DENIED) => Ok(Exit::NotPermitted),
         Some(NO_UNIT) => Ok(Exit::NotFound),
+        Some(_) | None if denied => Ok(Exit::NotPermitted),
         Some(_) | None => Ok(Exit::Failed),
     }
+}
+
+/// Runs systemctl and passes on what it tells; its exit status, and whether it said that the caller may not: the
+/// status itself is then just 1.
+fn told(mut command: Command, context: &Context) -> std::io::Result<(Option<i32>, bool)> {
+    let mut child = command.stderr(Stdio::piped()).spawn()?;
+    let mut denied = false;
+    if let Some(errors) = child.stderr.take() {
+        for line in BufReader::new(errors).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            denied |= SAYS_DENIED.iter().any(|words| line.contains(words));
+            context.out.note(&line);
+        }
+    }
+    Ok((child.wait()?.code(), denied))
 }
 
 fn systemctl(user_mode: bool) -> Command {
