@@ -153,6 +153,9 @@ impl Top {
                 }
             };
         }
+        if key != Key::Resized {
+            self.message.clear();
+        }
         match key {
             Key::Char('q') | Key::Quit => return Action::Leave,
             Key::Up | Key::Char('k') => self.line = self.line.saturating_sub(1),
@@ -365,6 +368,16 @@ mod tests {
         top.key(Key::Char('s'));
         let wish = Wish::Command(Command::Restart { slot: Some(Slot(0)) });
         assert_eq!(top.key(Key::Char('y')), Action::Ask("api".into(), wish));
+    }
+
+    #[test]
+    fn a_verdict_stands_until_the_next_key() {
+        let mut top = top();
+        top.tell("api: failed: not valid\nline 2");
+        top.key(Key::Resized);
+        assert!(screen(&top, 80, 24).ends_with("api: failed: not valid …"));
+        top.key(Key::Down);
+        assert!(screen(&top, 80, 24).contains("q quit"));
     }
 
     #[test]

@@ -85,31 +85,87 @@ fn the_scripts_are_accepted_by_their_shells() {
     }
 }
 
-/// Types `line` into a bash that has read the script; what it would complete it to.
-fn completed_by_bash(line: &str) -> Vec<String> {
+/// Whether a shell is here; says so when it is not, and fails where everything should be.
+fn has(shell: &str) -> bool {
+    let installed = Command::new(shell).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !installed {
+        assert!(std::env::var_os("CI").is_none(), "{shell} is not here");
+        eprintln!("SKIPPED: {shell} is not here");
+    }
+    installed
+}
+
+/// What `shell` completes a line to: `script` is run by it, with the completion script in `@FILE@`.
+fn completed(shell: &str, script: &str) -> Vec<String> {
     let root = tempfile::tempdir().unwrap();
     let config = root.path().join("home/.config/ganger");
     std::fs::create_dir_all(&config).unwrap();
     for app in ["api", "web"] {
         std::fs::write(config.join(format!("{app}.toml")), "").unwrap();
     }
-    let program = env!("CARGO_BIN_EXE_ganger");
-    let script = format!(
-        "ganger() {{ {program} \"$@\"; }}; source <(ganger completions bash); COMP_LINE='{line}'; \
-         COMP_POINT=${{#COMP_LINE}}; _ganger; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    );
-    let mut bash = ganger(root.path(), &[]);
-    let environment: Vec<_> =
-        bash.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    bash = Command::new("bash");
-    let output = bash.env_clear().envs(environment).args(["-c", &script]).output().unwrap();
+    let file = root.path().join("completions");
+    std::fs::write(&file, run(root.path(), &["completions", shell]).out).unwrap();
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_ganger")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new(shell)
+        .env_clear()
+        .env("HOME", root.path().join("home"))
+        .env("XDG_RUNTIME_DIR", root.path().join("run"))
+        .env("PATH", format!("{}:{path}", program.display()))
+        .current_dir(root.path())
+        .args([if shell == "fish" { "--no-config" } else { "-f" }, "-c"])
+        .arg(script.replace("@FILE@", file.to_str().unwrap()))
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
+/// Bash: what `_ganger` leaves for the line up to the cursor.
+fn by_bash(line: &str) -> Vec<String> {
+    let script = "source @FILE@; COMP_LINE='@LINE@'; COMP_POINT=${#COMP_LINE}; _ganger; \
+                  printf '%s\\n' \"${COMPREPLY[@]}\"";
+    completed("bash", &script.replace("@LINE@", line))
+}
+
+/// Fish itself, as it would show it: a word, and a tab and what it means.
+fn by_fish(line: &str) -> Vec<String> {
+    completed("fish", &format!("source @FILE@; complete -C '{line}'"))
+}
+
+/// Zsh: what `_ganger` gives to `_describe`, which the completion system would show.
+fn by_zsh(words: &str, current: u32, prefix: &str) -> Vec<String> {
+    let script = "compdef() {}; _describe() { print -l -- \"${(@P)2}\" }; _files() { print -- files }; \
+                  source @FILE@; ";
+    let line = format!("words=({words}); CURRENT={current}; PREFIX='{prefix}'; _ganger; true");
+    completed("zsh", &format!("{script}{line}"))
+}
+
 #[test]
 fn bash_completes_verbs_apps_and_values() {
-    assert_eq!(completed_by_bash("ganger relo"), ["reload"]);
-    assert_eq!(completed_by_bash("ganger --user status "), ["api", "web"]);
-    assert_eq!(completed_by_bash("ganger run --color=al"), ["always"]);
+    assert_eq!(by_bash("ganger relo"), ["reload"]);
+    assert_eq!(by_bash("ganger --user status "), ["api", "web"]);
+    assert_eq!(by_bash("ganger run --color=al"), ["always"]);
+}
+
+#[test]
+fn fish_completes_verbs_apps_values_and_files() {
+    if has("fish") {
+        assert_eq!(by_fish("ganger resta").len(), 1);
+        assert!(by_fish("ganger resta")[0].starts_with("restart\tReplace workers"));
+        assert_eq!(by_fish("ganger --user status "), ["api", "web"]);
+        assert_eq!(by_fish("ganger run --color=al"), ["--color=always"]);
+        assert_eq!(by_fish("ganger check ./ho"), ["./home/"]);
+    }
+}
+
+#[test]
+fn zsh_completes_verbs_apps_values_and_files() {
+    if has("zsh") {
+        assert_eq!(by_zsh("ganger resta", 2, "resta").len(), 1);
+        assert!(by_zsh("ganger resta", 2, "resta")[0].starts_with("restart:Replace workers"));
+        assert_eq!(by_zsh("ganger --user status ''", 4, ""), ["api", "web"]);
+        assert_eq!(by_zsh("ganger run --color=al", 3, "--color=al"), ["--color=always"]);
+        assert!(by_zsh("ganger check ./ho", 3, "./ho").contains(&"files".to_owned()));
+    }
 }

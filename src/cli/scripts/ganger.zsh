@@ -5,12 +5,13 @@ _ganger() {
     local -a candidates
     for line in "${(@f)$(ganger __complete -- "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)}"; do
         word=${line%%$'\t'*}
-        about=${line#*$'\t'}
+        about=
+        [[ $line == *$'\t'* ]] && about=:${line#*$'\t'}
         [[ -z $word ]] && continue
         if [[ $word == :files ]]; then
             files=yes
         else
-            candidates+=("${word//:/\\:}:$about")
+            candidates+=("${word//:/\\:}$about")
         fi
     done
     (( $#candidates )) && _describe 'ganger' candidates
