@@ -58,7 +58,7 @@ fn many(ready: &'static str) {
     let (start, stop) = (median(&started), median(&stopped));
     let what = format!("{MANY} workers, ready.when = {ready:?}");
     row(&format!("{what}: started"), ms(start), format!("< {}", ms(START)), Some(start < START));
-    row("    the same by a bare loop of fork and exec", ms(median(&alone)), "", None);
+    row("    the same workers by a bare loop of posix_spawn", ms(median(&alone)), "", None);
     row("    CPU time of the supervisor alone", ms(median(&used.0)), "", None);
     row(&format!("{what}: stopped"), ms(stop), format!("< {}", ms(STOP)), Some(stop < STOP));
     row("    the same by a bare loop of kill and wait", ms(median(&ended)), "", None);
@@ -103,5 +103,5 @@ fn first_answer() {
         format!("≤ {}", ms(FIRST_ANSWER)),
         Some(took <= FIRST_ANSWER),
     );
-    row("    one fork and exec by the bench", ms(median(&alone)), "", None);
+    row("    the same worker spawned bare, until it is ready", ms(median(&alone)), "", None);
 }

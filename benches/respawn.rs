@@ -100,9 +100,5 @@ fn replace(supervisor: &mut Supervisor, worker: &mut u32, events: Option<&Events
 
 /// The next worker that began: its pid and when.
 fn stamp(supervisor: &mut Supervisor) -> (u32, Duration) {
-    let line = supervisor.line();
-    let mut words = line.split_whitespace();
-    let pid = words.next().and_then(|word| word.parse().ok());
-    let at = words.next().and_then(|word| word.parse().ok()).map(Duration::from_nanos);
-    pid.zip(at).expect("a pid and a time")
+    rig::worker::stamp(&supervisor.line()).expect("a pid and a time")
 }

@@ -47,12 +47,21 @@ pub(crate) struct Setup {
     pub(crate) ready: &'static str,
     pub(crate) env: Vec<(&'static str, String)>,
     pub(crate) name: String,
+    /// It is to believe that systemd started it (`SYSTEMD_EXEC_PID`), and so looks for the bus.
+    pub(crate) is_service: bool,
 }
 
 impl Setup {
     pub(crate) fn new(workers: usize, deed: &str) -> Self {
         let command = super::worker::command(deed);
-        Self { workers, command, ready: "notify", env: Vec::new(), name: "bench".to_owned() }
+        Self {
+            workers,
+            command,
+            ready: "notify",
+            env: Vec::new(),
+            name: "bench".to_owned(),
+            is_service: false,
+        }
     }
 
     /// The command that runs it in `directory`.
@@ -67,7 +76,14 @@ impl Setup {
             self.ready,
         );
         fs::write(&config, text).expect("a configuration");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ganger"));
+        let ganger = env!("CARGO_BIN_EXE_ganger");
+        let mut command = if self.is_service {
+            let mut command = Command::new("sh");
+            command.args(["-c", "SYSTEMD_EXEC_PID=$$ exec \"$0\" \"$@\"", ganger]);
+            command
+        } else {
+            Command::new(ganger)
+        };
         command.arg("run").arg(config).stdin(Stdio::null()).stdout(Stdio::piped());
         command.stderr(fs::File::create(directory.join("log")).expect("a log"));
         for name in FOREIGN {
@@ -184,23 +200,34 @@ impl Drop for Supervisor {
     }
 }
 
-/// The same workers started and stopped by nobody but the bench: what fork and exec alone cost here.
-/// Returns the time until the last of `count` ran its program, and from there until all were reaped.
+/// The same workers started and stopped by nobody but the bench: what fork, exec and the workers themselves cost
+/// here. Returns the time until the last of `count` said that it is ready, and from there until all were reaped.
 pub(crate) fn bare(count: usize, command: &[String]) -> (Duration, Duration) {
     let (program, arguments) = command.split_first().expect("a command");
+    let directory = scratch();
+    let path = directory.join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let listener = std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        (0..count).for_each(|_| drop(socket.recv(&mut buffer)));
+        now()
+    });
     let began = now();
     let mut children: Vec<Child> = (0..count)
         .map(|_| {
             let mut command = Command::new(program);
-            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+            command.args(arguments).env("NOTIFY_SOCKET", &path).stdin(Stdio::null()).stdout(Stdio::null());
             command.spawn().expect("a worker")
         })
         .collect();
-    let running = now();
+    let ready = listener.join().expect("the last one is ready");
+    let asked = now();
     children.iter_mut().for_each(|child| {
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         kill(pid, Signal::SIGTERM).expect("it lives");
     });
     children.iter_mut().for_each(|child| drop(child.wait()));
-    (running - began, now() - running)
+    let ended = now();
+    let _ = fs::remove_dir_all(directory);
+    (ready.saturating_sub(began), ended - asked)
 }

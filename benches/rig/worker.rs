@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::FromRawFd as _;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
+use std::time::Duration;
+
 use super::now;
 
 /// The word that makes the bench a worker.
@@ -35,6 +37,12 @@ pub(crate) fn unless_started_as_one() {
     loop {
         nix::unistd::pause();
     }
+}
+
+/// What a worker that does `stamp` wrote: its pid, and when its `main` began.
+pub(crate) fn stamp(line: &str) -> Option<(u32, Duration)> {
+    let (pid, at) = line.trim_end().split_once(' ')?;
+    Some((pid.parse().ok()?, Duration::from_nanos(at.parse().ok()?)))
 }
 
 /// `READY=1`, if there is somebody to tell.
