@@ -273,9 +273,11 @@ impl Game {
     /// Workers beyond one a place are no more than the plan allows whenever one is added.
     fn check_surge(&self, effects: &[Effect]) {
         let goal = self.pool.rollout.as_ref().map_or(self.pool.generation, super::rollout::Rollout::goal);
-        let allowed = self.pool.plan(goal).reload.max_surge;
         for (at, effect) in effects.iter().enumerate() {
-            if let Effect::Spawn { worker, slot, .. } = effect {
+            if let Effect::Spawn { worker, slot, generation } = effect {
+                // The goal may be a later one: the next rollout can begin in the same breath.
+                let allowed = [goal, *generation].map(|it| self.pool.plan(it).reload.max_surge);
+                let allowed = allowed[0].max(allowed[1]);
                 let place = self.pool.places.get(slot);
                 let is_extra = place.is_some_and(|place| {
                     place.successor == Some(*worker) && place.holder != super::slot::Holder::Reserved
