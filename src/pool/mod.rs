@@ -41,7 +41,6 @@ pub(crate) mod fixture;
 )]
 mod simulation;
 #[cfg(test)]
-#[expect(clippy::wildcard_enum_match_arm, reason = "the tables name what they show, and leave the rest out")]
 mod table;
 #[cfg(test)]
 mod tests;

@@ -160,7 +160,9 @@ fn worker_in(phase: &str) -> (Bench, WorkerId) {
 
 const PHASES: [&str; 7] = ["ordered", "starting", "ready", "draining", "killed", "leftover", "unknown"];
 
-fn facts() -> Vec<Named<fn(WorkerId) -> Event>> {
+type Fact = fn(WorkerId) -> Event;
+
+fn facts() -> Vec<Named<Fact>> {
     fn said(worker: WorkerId, notification: Notification) -> Event {
         Event::Notified { worker, notification }
     }
@@ -344,7 +346,9 @@ fn successor(bench: &Bench) -> WorkerId {
     bench.pool.places.values().find_map(|place| place.successor).unwrap_or(WorkerId(99))
 }
 
-fn happenings() -> Vec<Named<fn(&mut Bench) -> Event>> {
+type Happening = fn(&mut Bench) -> Event;
+
+fn happenings() -> Vec<Named<Happening>> {
     fn exit(worker: WorkerId) -> Event {
         Event::Exited { worker, exit: Exit::Code(1), oom: false }
     }
