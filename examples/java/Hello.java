@@ -18,10 +18,12 @@ public class Hello {
             throw new IllegalStateException("descriptor 0 is no listening socket: set protocol = \"stdin\"");
         }
         ExecutorService requests = Executors.newFixedThreadPool(8);
-        // SIGTERM runs this: stop accepting, finish what has begun, leave.
+        Thread accepting = Thread.currentThread();
+        // SIGTERM runs this: stop accepting, finish what has begun (also what was accepted last), leave.
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             try {
                 server.close();
+                accepting.join();
                 requests.shutdown();
                 requests.awaitTermination(20, TimeUnit.SECONDS);
             } catch (IOException | InterruptedException leaving) {

@@ -43,7 +43,7 @@ pub(crate) fn worker(options: &[&str]) -> String {
 
 /// A configuration whose worker drains well and at once; `more` are further tables.
 pub(crate) fn cooperating(workers: u32, more: &str) -> String {
-    let command = worker(&["--notify", "--grace", "400"]);
+    let command = worker(&["--notify", "--grace", "3000"]);
     format!("command = {command}\nworkers = {workers}\n[ready]\nwhen = \"notify\"\n{more}\n")
 }
 
