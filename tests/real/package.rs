@@ -2,6 +2,7 @@
 
 use crate::site;
 use harness::{Host, both, ganger};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -95,8 +96,8 @@ fn a_purge_of_the_package_leaves_nothing() {
         install(&host);
         host.ok("dpkg -P ganger");
         let (before, after) = (host.ok("cat /root/before"), files(&host));
-        let left: Vec<&str> =
-            after.lines().filter(|path| !before.lines().any(|known| known == *path)).collect();
+        let before: BTreeSet<&str> = before.lines().collect();
+        let left: Vec<&str> = after.lines().filter(|path| !before.contains(path)).collect();
         assert!(left.is_empty(), "{}: {left:?}", host.title());
         assert_ne!(host.run("dpkg -s ganger").code, 0);
     }
