@@ -13,6 +13,7 @@ mod rig;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -37,16 +38,18 @@ fn main() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let address = listener.local_addr().expect("its address");
     pass(listener);
+    let directory = scratch();
     let (mut bare, mut kept, mut ratios, mut control) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let before = measured(&mut started_bare(&worker), address);
-        let under = measured(&mut started_by_ganger(&worker), address);
+        let under = measured(&mut started_by_ganger(&worker, &directory), address);
         let after = measured(&mut started_bare(&worker), address);
         bare.extend([before, after]);
         kept.push(under);
         ratios.push(under * 2.0 / (before + after));
         control.push(before / after);
     }
+    let _ = std::fs::remove_dir_all(directory);
     row("bare", format!("{:.0}/s", part(&mut bare, 0.5)), "", None);
     row("under ganger", format!("{:.0}/s", part(&mut kept, 0.5)), "", None);
     let ratio = part(&mut ratios, 0.5);
@@ -105,12 +108,11 @@ fn started_bare(worker: &str) -> Child {
     with_socket(&Command::new(worker)).spawn().expect("a worker")
 }
 
-fn started_by_ganger(worker: &str) -> Child {
-    let directory = scratch();
+fn started_by_ganger(worker: &str, directory: &Path) -> Child {
     let mut setup = Setup::new(1, "");
     setup.command = vec![worker.to_owned()];
     setup.ready = "listening";
-    with_socket(&setup.command(&directory)).spawn().expect("ganger")
+    with_socket(&setup.command(directory)).spawn().expect("ganger")
 }
 
 /// Requests a second once it answers; then it is stopped.
