@@ -71,6 +71,9 @@ impl NodeLaunch {
     }
 }
 
+/// A worker's end of its channel, and the variables that tell of it.
+type WorkersEnd = (OwnedFd, Vec<(&'static str, OsString)>);
+
 fn unique(worker: WorkerId) -> Option<UniqueId> {
     UniqueId::new(worker.0)
 }
@@ -142,7 +145,7 @@ impl World {
         id: WorkerId,
         generation: u64,
         plan: &Plan,
-    ) -> Result<(OwnedFd, Vec<(&'static str, OsString)>), String> {
+    ) -> Result<WorkersEnd, String> {
         let port = self.only_port().filter(|_| !plan.command.env.contains_key(OsStr::new("PORT")));
         let (Some(side), Some(unique)) = (&mut self.node, unique(id)) else {
             return Err("there is no channel for Node workers".to_owned());
