@@ -5,7 +5,12 @@
 //! long each measurement takes (1.5), `GANGER_BENCH_ROUNDS` how often each is taken (3, in turn; the median counts).
 //! Everything comes by npm into the tests' cache; PM2 runs with a home of its own and is ended with the bench.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench that cannot run fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench that cannot run fails"
+)]
 #![expect(clippy::print_stdout, reason = "the figures are its purpose")]
 
 use std::net::{SocketAddr, TcpListener};

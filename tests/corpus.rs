@@ -1,14 +1,22 @@
 //! The fuzzers' corpora, replayed: what was ever found stays found, without a fuzzer.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what fails here is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what fails here is a failed test"
+)]
 
 use std::fs;
 use std::path::Path;
 
 #[path = "../fuzz/claims/listen_fds.rs"]
 mod listen_fds;
+#[cfg(test)]
 #[path = "../fuzz/claims/node_channel.rs"]
 mod node_channel;
+#[cfg(test)]
 #[path = "../fuzz/claims/node_frames.rs"]
 mod node_frames;
 #[path = "../fuzz/claims/notify.rs"]

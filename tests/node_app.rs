@@ -3,27 +3,36 @@
 //! Two versions of Node by default; `GANGER_NODE_VERSIONS="20.20.2 26.10.0"` names others, `GANGER_SOAK=1` takes all
 //! that are supported. `GANGER_TEST_REQUESTS` is the number of requests that each load must reach.
 
-#![expect(clippy::unwrap_used, reason = "what fails here is a failed test")]
-
+#[cfg(test)]
 #[path = "node_app/app.rs"]
 mod app;
+#[cfg(test)]
 #[path = "run/stage.rs"]
 #[expect(dead_code, reason = "this suite needs less of it than the one that it is part of")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other end is a failure")]
 mod stage;
 
+#[cfg(test)]
 #[path = "node_app/behaviours.rs"]
 mod behaviours;
+#[cfg(test)]
 #[path = "node_app/explained.rs"]
 mod explained;
+#[cfg(test)]
 #[path = "node_app/launchers.rs"]
 mod launchers;
+#[cfg(test)]
 #[path = "node_app/life.rs"]
 mod life;
+#[cfg(test)]
 #[path = "node_app/messages.rs"]
 mod messages;
+#[cfg(test)]
 #[path = "node_app/reload.rs"]
 mod reload;
+#[cfg(test)]
 #[path = "node_app/serving.rs"]
 mod serving;
+#[cfg(test)]
 #[path = "node_app/systemd.rs"]
 mod systemd;

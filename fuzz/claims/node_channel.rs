@@ -74,13 +74,13 @@ impl World {
             0 => self.open(place, a, b),
             1 | 2 => self.query(place, a, b),
             3 => self.accept(a),
-            4 => self.reply(place, a % 4 != 0),
+            4 => self.reply(place, !a.is_multiple_of(4)),
             5 => self.acknowledge(place, true),
             6 => self.acknowledge(place, false),
             7 => self.close_key(place, a),
             8 => self.drain(place, a),
             9 => self.end(place, a),
-            10 => self.bind(a % 3 != 0),
+            10 => self.bind(!a.is_multiple_of(3)),
             _ => self.other(place, a, b),
         }
         self.pass(u64::from(b % 4) * 40);
@@ -97,7 +97,7 @@ impl World {
         let id = UniqueId::new(self.next_worker).unwrap();
         self.next_worker += 1;
         let policy = Policy {
-            balance: if a % 4 == 0 { Balance::Shared } else { Balance::RoundRobin },
+            balance: if a.is_multiple_of(4) { Balance::Shared } else { Balance::RoundRobin },
             unmatched: [Unmatched::Adopt, Unmatched::Bind, Unmatched::Refuse][usize::from(b % 3)],
             trust: if b > 128 { Trust::Lesser } else { Trust::Same },
         };
@@ -182,7 +182,7 @@ impl World {
         peer.unanswered.clear();
         peer.passed.clear();
         let id = peer.id;
-        let actions = if a % 2 == 0 {
+        let actions = if a.is_multiple_of(2) {
             self.places.remove(&place);
             self.primary.exited(self.now, id)
         } else {

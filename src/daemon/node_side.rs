@@ -37,6 +37,9 @@ pub(super) struct NodeSide {
     preload: Option<PathBuf>,
 }
 
+/// Variables of one worker.
+type Variables = Vec<(&'static str, OsString)>;
+
 /// What a Node worker is started with in place of its plan's command.
 #[derive(Debug, Default)]
 pub(super) struct NodeLaunch {
@@ -70,9 +73,6 @@ impl NodeLaunch {
         }
     }
 }
-
-/// A worker's end of its channel, and the variables that tell of it.
-type WorkersEnd = (OwnedFd, Vec<(&'static str, OsString)>);
 
 fn unique(worker: WorkerId) -> Option<UniqueId> {
     UniqueId::new(worker.0)
@@ -145,7 +145,7 @@ impl World {
         id: WorkerId,
         generation: u64,
         plan: &Plan,
-    ) -> Result<WorkersEnd, String> {
+    ) -> Result<(OwnedFd, Variables), String> {
         let port = self.only_port().filter(|_| !plan.command.env.contains_key(OsStr::new("PORT")));
         let (Some(side), Some(unique)) = (&mut self.node, unique(id)) else {
             return Err("there is no channel for Node workers".to_owned());

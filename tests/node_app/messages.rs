@@ -36,12 +36,11 @@ fn events(run: &Run) -> (Child, std::sync::mpsc::Receiver<String>) {
     let (sender, lines) = std::sync::mpsc::channel();
     std::thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
     // Until the listener is there, what is said is lost: say it again.
-    loop {
+    let_say(run, "\"are you there?\"");
+    while lines.recv_timeout(std::time::Duration::from_millis(200)).is_err() {
         let_say(run, "\"are you there?\"");
-        if lines.recv_timeout(std::time::Duration::from_millis(200)).is_ok() {
-            return (child, lines);
-        }
     }
+    (child, lines)
 }
 
 /// The next event that is not the greeting.
