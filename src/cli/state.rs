@@ -212,3 +212,35 @@ pub(crate) struct FailedWorker {
     #[serde(rename = "ended_usec", serialize_with = "instant")]
     pub(crate) ended: Monotonic,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(value: impl Serialize) -> Vec<String> {
+        let value = serde_json::to_value(value).unwrap();
+        value.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn every_member_stands_in_the_manual() {
+        let manual = include_str!("../../man/ganger.1.scd");
+        let section = manual.split("\n# JSON\n").nth(1).unwrap().split("\n# ").next().unwrap();
+        let section = section.replace('\\', "");
+        let shapes = [
+            members(AppState::default()),
+            members(QueueState::default()),
+            members(SlotState::default()),
+            members(WorkerState::default()),
+            members(ReloadState::default()),
+            members(LastReloadState::default()),
+            members(FailedWorker::default()),
+            members(Answer::default()),
+            members(Happening::default()),
+        ];
+        let known: Vec<String> = shapes.concat();
+        let missing: Vec<&String> =
+            known.iter().filter(|name| !section.contains(&format!("_{name}_"))).collect();
+        assert!(missing.is_empty(), "ganger(1), JSON, lacks {missing:?}");
+    }
+}

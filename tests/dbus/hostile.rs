@@ -112,6 +112,103 @@ async fn spoiled_messages_never_stop_the_server() {
     assert_eq!(fake.client().await.view(PATIENCE).await.unwrap().app, "my-app");
 }
 
+/// A call of `member` with arguments that nobody expected, or that somebody did.
+async fn call_strangely(
+    connection: &zbus::Connection,
+    (path, interface, member): (&str, &str, &str),
+    random: &mut impl FnMut() -> u64,
+) -> zbus::Result<zbus::Message> {
+    const TEXTS: [&str; 12] = [
+        "",
+        "+1",
+        "-1",
+        "4294967296",
+        "+-1",
+        "HUP",
+        "RTMIN+99",
+        "{",
+        "{\"a\":1}",
+        "\u{202e}\x1b[2J",
+        "0x1",
+        "٣",
+    ];
+    let text = TEXTS[usize::try_from(random()).unwrap() % TEXTS.len()];
+    let number = random().to_le_bytes();
+    let number = i32::from_le_bytes([number[0], number[1], number[2], number[3]]) >> (random() % 32);
+    let call = |body: &(dyn Fn(zbus::message::Builder<'_>) -> zbus::Result<zbus::Message>)| {
+        body(zbus::Message::method_call(path, member).interface(interface)).unwrap()
+    };
+    let message = match random() % 13 {
+        0 => call(&|call| call.build(&())),
+        1 => call(&|call| call.build(&number)),
+        2 => call(&|call| call.build(&text)),
+        3 | 4 => call(&|call| call.build(&(number, text))),
+        5 => call(&|call| call.build(&(text, number))),
+        6 => call(&|call| call.build(&(text, text))),
+        7 => call(&|call| call.build(&f64::from(number))),
+        8 => call(&|call| call.build(&vec![text; 100])),
+        9 => call(&|call| call.build(&zbus::Variant::from(number))),
+        10 => call(&|call| call.build(&BTreeMap::from([(text, vec![number])]))),
+        11 => call(&|call| call.build(&(number, text.repeat(9000)))),
+        _ => call(&|call| call.build(&((text, (number, true)), u64::MAX))),
+    };
+    let mut replies = zbus::MessageStream::from(connection);
+    connection.send(&message).await?;
+    loop {
+        let reply = std::future::poll_fn(|task| {
+            use zbus::export::futures_core::Stream as _;
+            std::pin::Pin::new(&mut replies).poll_next(task)
+        });
+        let reply = reply.await.expect("the connection stands")?;
+        if reply.header().reply_serial() == Some(message.primary_header().serial_num()) {
+            return Ok(reply);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_method_answers_whatever_it_is_given() {
+    let mut fake = Fake::new();
+    let answering = fake.always(Outcome::Done);
+    let _server = fake.serve();
+    let stream = std::os::unix::net::UnixStream::connect(fake.socket()).unwrap();
+    let connection = zbus::connection::Builder::unix_stream(stream).p2p().build().await.unwrap();
+    let (app, worker) =
+        (("/org/ganger1", "org.ganger1.App"), ("/org/ganger1/worker/0", "org.ganger1.Worker"));
+    let properties = "org.freedesktop.DBus.Properties";
+    let mut methods: Vec<(&str, &str, &str)> =
+        ["Get", "Set", "GetAll"].map(|member| ("/org/ganger1", properties, member)).to_vec();
+    for member in ["Reload", "ReloadByManager", "Restart", "Scale", "Signal", "Reset", "Send", "Stop"] {
+        methods.extend([(app.0, app.1, member), (worker.0, worker.1, member)]);
+    }
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let rounds = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(400);
+    let (mut done, mut refused) = (0, 0);
+    for round in 0..rounds {
+        let method = methods[round % methods.len()];
+        let asked = call_strangely(&connection, method, &mut random);
+        let reply = tokio::time::timeout(PATIENCE, asked).await.expect("an answer").unwrap();
+        match reply.header().error_name().map(ToString::to_string) {
+            None => done += 1,
+            Some(name) => {
+                let known = ["org.freedesktop.DBus.Error.", "org.ganger1.Error."];
+                assert!(known.iter().any(|known| name.starts_with(known)), "{method:?}: {name}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(done > 0 && refused > done, "{done} done, {refused} refused");
+    drop(connection);
+    assert_eq!(fake.client().await.view(PATIENCE).await.unwrap().app, "my-app");
+    answering.abort();
+}
+
 #[tokio::test]
 async fn a_caller_that_asks_without_end_and_reads_nothing_holds_up_nobody() {
     let fake = Fake::new();
