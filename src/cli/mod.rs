@@ -55,9 +55,18 @@ pub fn main() -> ExitCode {
     let out = Printer::of_this_process(color);
     let user_mode = typed.has(FlagId::User);
     let context = Context { typed, out, user_mode };
-    match answer(&context, &words) {
-        Ok(code) => code,
-        Err(failure) => {
+    let answered = answer(&context, &words);
+    let unwritten = context.out.broken();
+    if let Some(failure) = &unwritten {
+        context.out.failure(failure);
+    }
+    match (answered, unwritten) {
+        // A look that nobody could see is no success; a deed is one.
+        (Ok(_), Some(failure)) if !context.typed.verb.is_some_and(|verb| changes(verb.id)) => {
+            failure.exit.into()
+        }
+        (Ok(code), _) => code,
+        (Err(failure), _) => {
             context.out.failure(&failure);
             failure.exit.into()
         }
@@ -82,6 +91,34 @@ fn answer(context: &Context, words: &[OsString]) -> Result<ExitCode, Failure> {
         return remote::run(host, words);
     }
     dispatch(verb.id, context)
+}
+
+/// The exit code of these tells what was done.
+const fn changes(verb: VerbId) -> bool {
+    match verb {
+        VerbId::Run
+        | VerbId::Start
+        | VerbId::Stop
+        | VerbId::Enable
+        | VerbId::Disable
+        | VerbId::Reload
+        | VerbId::Restart
+        | VerbId::Scale
+        | VerbId::Signal
+        | VerbId::Send
+        | VerbId::Reset => true,
+        VerbId::List
+        | VerbId::Status
+        | VerbId::Top
+        | VerbId::Logs
+        | VerbId::Events
+        | VerbId::Check
+        | VerbId::Init
+        | VerbId::Completions
+        | VerbId::Complete
+        | VerbId::Help
+        | VerbId::Version => false,
+    }
 }
 
 fn dispatch(verb: VerbId, context: &Context) -> Result<ExitCode, Failure> {

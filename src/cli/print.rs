@@ -3,9 +3,11 @@
 //! It decides about colour and width, makes text from outside harmless for a terminal, and takes a closed pipe
 //! (`ganger list | head -1`) for what it is: a reader who has seen enough.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
+
+use super::exit::{Exit, Failure};
 
 /// The width of a terminal that does not tell its own.
 const DEFAULT_WIDTH: usize = 80;
@@ -81,6 +83,7 @@ pub(crate) struct Printer {
     look: Look,
     error_color: bool,
     closed: Cell<bool>,
+    broken: RefCell<Option<io::Error>>,
 }
 
 impl Printer {
@@ -104,6 +107,7 @@ impl Printer {
             look: Look { color: colored(terminal), width },
             error_color: colored(io::stderr().is_terminal()),
             closed: Cell::new(false),
+            broken: RefCell::new(None),
         }
     }
 
@@ -122,14 +126,21 @@ impl Printer {
         self.closed.get()
     }
 
+    /// What kept standard output from being written, a reader's leaving aside: a full disk, for example.
+    pub(crate) fn broken(&self) -> Option<Failure> {
+        let error = self.broken.take()?;
+        Some(Failure::new(Exit::Failed, format!("cannot write to standard output: {error}")))
+    }
+
     /// Writes `text` to standard output as it is, and flushes.
     pub(crate) fn text(&self, text: &str) {
         if self.closed() {
             return;
         }
         let mut out = io::stdout().lock();
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             self.closed.set(true);
+            self.broken.replace(Some(error).filter(|error| error.kind() != io::ErrorKind::BrokenPipe));
         }
     }
 
@@ -153,7 +164,7 @@ impl Printer {
     }
 
     /// Tells a failure on standard error.
-    pub(crate) fn failure(&self, failure: &super::exit::Failure) {
+    pub(crate) fn failure(&self, failure: &Failure) {
         let text = failure.to_string();
         match text.strip_prefix("ganger:") {
             Some(rest) => self.note(&format!("{}{rest}", Style::Bad.paint("ganger:", self.error_color))),

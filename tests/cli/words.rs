@@ -68,6 +68,18 @@ fn a_reader_that_leaves_early_is_no_failure() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let root = tempfile::tempdir().unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = ganger(root.path(), &["--help"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"),
+        "{output:?}"
+    );
+}
+
+#[test]
 fn the_scripts_are_accepted_by_their_shells() {
     let root = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
@@ -85,6 +97,7 @@ fn the_scripts_are_accepted_by_their_shells() {
     }
 }
 
+#[expect(clippy::print_stderr, reason = "what is not shown is told")]
 /// Whether a shell is here; says so when it is not, and fails where everything should be.
 fn has(shell: &str) -> bool {
     let installed = Command::new(shell).arg("--version").output().is_ok_and(|output| output.status.success());
@@ -155,7 +168,7 @@ fn fish_completes_verbs_apps_values_and_files() {
         assert!(by_fish("ganger resta")[0].starts_with("restart\tReplace workers"));
         assert_eq!(by_fish("ganger --user status "), ["api", "web"]);
         assert_eq!(by_fish("ganger run --color=al"), ["--color=always"]);
-        assert_eq!(by_fish("ganger check ./ho"), ["./home/"]);
+        assert_eq!(by_fish("ganger check ./comp"), ["./completions"]);
     }
 }
 

@@ -135,7 +135,7 @@ async fn call_strangely(
     let text = TEXTS[usize::try_from(random()).unwrap() % TEXTS.len()];
     let number = random().to_le_bytes();
     let number = i32::from_le_bytes([number[0], number[1], number[2], number[3]]) >> (random() % 32);
-    let call = |body: &(dyn Fn(zbus::message::Builder<'_>) -> zbus::Result<zbus::Message>)| {
+    let call = |body: &dyn Fn(zbus::message::Builder<'_>) -> zbus::Result<zbus::Message>| {
         body(zbus::Message::method_call(path, member).interface(interface)).unwrap()
     };
     let message = match random() % 13 {
