@@ -9,7 +9,6 @@ mod app;
 #[cfg(test)]
 #[path = "run/stage.rs"]
 #[expect(dead_code, reason = "this suite needs less of it than the one that it is part of")]
-#[expect(clippy::wildcard_enum_match_arm, reason = "any other end is a failure")]
 mod stage;
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ impl World {
         }
         if let Some(signal) = plan.stop.signal {
             self.signal(worker, signal);
+            // One that was stopped could not hear it (systemd does the same, systemd.kill(5)).
+            self.signal(worker, libc::SIGCONT);
         }
     }
 
