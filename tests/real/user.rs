@@ -29,7 +29,7 @@ WatchdogSec=30
 Delegate=yes
 ";
 
-const HOME: &str = "/home/bob";
+const HOME: &str = "/srv/bob";
 
 /// Runs a line as bob, as his login shell would.
 fn as_bob(line: &str) -> String {

@@ -8,7 +8,7 @@
 //!    directory in order and waits.
 //! 3. [`Spawning::go`] lets it exec. A supervisor that dies before leaves nothing behind: the child reads end
 //!    of file and leaves.
-//! 4. The descriptor of [`Spawning::as_fd`] becomes readable when the outcome is known; [`Spawning::outcome`]
+//! 4. The descriptor of a [`Spawning`] (`AsFd`) becomes readable when the outcome is known; [`Spawning::outcome`]
 //!    tells it: the program runs, or a [`SpawnError`] says at which [`Stage`] which path failed and why.
 //!
 //! One socket pair carries go and outcome; both ends are close-on-exec, so that a successful exec is an end of
