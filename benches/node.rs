@@ -2,7 +2,7 @@
 //! balances), none (two processes on one socket), and a single process. Same app, same load, same run.
 //!
 //! `cargo bench --bench node`. `GANGER_NODE_VERSIONS` names the version (the first of it), `GANGER_BENCH_SECONDS` how
-//! long each measurement takes (1.5), `GANGER_BENCH_ROUNDS` how often each is taken (3, in turn; the median counts).
+//! long each measurement takes (1.5), `GANGER_BENCH_BINARY` another ganger than this build's, `GANGER_BENCH_ROUNDS` how often each is taken (3, in turn; the median counts).
 //! Everything comes by npm into the tests' cache; PM2 runs with a home of its own and is ended with the bench.
 
 #![expect(
@@ -226,7 +226,8 @@ fn ganger(rig: &Rig, name: &'static str, balance: &str) -> Contender {
         contender.address
     );
     std::fs::write(folder.join("app.toml"), config).unwrap();
-    let mut command = rig.clean(Command::new(env!("CARGO_BIN_EXE_ganger")));
+    let ours = std::env::var_os("GANGER_BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_ganger").into());
+    let mut command = rig.clean(Command::new(ours));
     command.arg("run").arg(folder.join("app.toml")).env("RUNTIME_DIRECTORY", folder.join("ganger/app"));
     contender.led_by(command)
 }
