@@ -31,6 +31,7 @@ const OWN: &[&str] = &[
     "SERVER_STARTER_PORT",
     "GANGER_APP",
     "GANGER_WORKER",
+    "GANGER_WORKER_ID",
     "GANGER_GENERATION",
     "GANGER_READY_FD",
 ];

@@ -6,12 +6,14 @@ use crate::dbus::Ask;
 use crate::os::pipes;
 use crate::os::timer::Timer;
 use crate::os::watched::watched;
+use crate::pool::Effect;
 
 use super::supervisor::{Finding, Supervisor, Wake};
 
-/// Runs until the pool leaves; says why, if it failed as a whole.
+/// Carries out the pool's first orders and runs until it leaves; says why, if it failed as a whole.
 pub(super) async fn run(
     mut supervisor: Supervisor,
+    first: Vec<Effect>,
     mut asks: mpsc::Receiver<Ask>,
     mut found: mpsc::Receiver<Finding>,
 ) -> std::io::Result<(Supervisor, Option<String>)> {
@@ -19,6 +21,8 @@ pub(super) async fn run(
     let reports = watched(pipes::duplicate(supervisor.world.subjects.poller())?)?;
     let mut timer = Timer::new()?;
     let elapsed = watched(pipes::duplicate(&timer)?)?;
+    // Only now: workers may take every descriptor that is left.
+    supervisor.begin(first);
     loop {
         if let Some(failure) = supervisor.left.take() {
             return Ok((supervisor, failure));

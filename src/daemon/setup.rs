@@ -68,6 +68,17 @@ impl fmt::Display for Fatal {
     }
 }
 
+impl Fatal {
+    /// The exit code that it ends with (ganger(1), EXIT STATUS).
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(diagnostics) if diagnostics.is_not_found() => 3,
+            Self::Config(_) => 2,
+            Self::Setup(_) | Self::Hopeless(_) => 1,
+        }
+    }
+}
+
 impl std::error::Error for Fatal {}
 
 impl Fatal {
@@ -101,7 +112,7 @@ pub(super) fn run(request: &RunRequest) -> Result<(), Fatal> {
     let outcome = supervise(request, signals, &mut notifier);
     if let Err(fatal) = &outcome {
         let first_line = fatal.in_a_line();
-        let code = if matches!(fatal, Fatal::Config(_)) { 2 } else { 1 };
+        let code = fatal.exit_code();
         let _ = notifier.send(Upward::new().fatal(&first_line, None, code));
     }
     outcome
@@ -161,7 +172,7 @@ async fn serve(
         warn!("{error}");
         None
     });
-    let mut supervisor = Supervisor {
+    let supervisor = Supervisor {
         pool,
         world,
         signals,
@@ -177,11 +188,11 @@ async fn serve(
         notices,
         findings,
         interrupted: false,
+        unpublished: false,
         left: None,
     };
-    supervisor.begin(effects);
     let (mut supervisor, failure) =
-        event_loop::run(supervisor, asked, found).await.map_err(io_failed("wait for events"))?;
+        event_loop::run(supervisor, effects, asked, found).await.map_err(io_failed("wait for events"))?;
     hub.settled(LAST_ANSWERS).await;
     supervisor.world.kill_all_orphans();
     supervisor.world.close_node();

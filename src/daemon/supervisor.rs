@@ -63,6 +63,8 @@ pub(super) struct Supervisor {
     pub(super) findings: mpsc::Sender<Finding>,
     /// A terminal's second interrupt kills.
     pub(super) interrupted: bool,
+    /// The pool took in a fact since everyone who looks was told.
+    pub(super) unpublished: bool,
     /// Set when the pool ordered to leave: with a reason when it failed as a whole.
     pub(super) left: Option<Option<String>>,
 }
@@ -134,8 +136,11 @@ impl Supervisor {
             }
         }
         self.take_facts();
-        self.follow_calendar();
-        self.publish();
+        // Connections that are only handed on change nothing that anybody could see.
+        if std::mem::take(&mut self.unpublished) {
+            self.follow_calendar();
+            self.publish();
+        }
     }
 
     /// Carries out the first orders of a new pool.
@@ -167,6 +172,7 @@ impl Supervisor {
     pub(super) fn feed(&mut self, event: Event) {
         let now = clock::now();
         let effects = self.pool.handle(now, event);
+        self.unpublished = true;
         self.carry_out(now, effects);
     }
 

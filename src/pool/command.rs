@@ -39,6 +39,6 @@ pub enum ScaleTo {
     Exactly(u32),
     /// So many more.
     Up(u32),
-    /// So many fewer.
+    /// So many fewer, but not fewer than one.
     Down(u32),
 }

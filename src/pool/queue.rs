@@ -105,7 +105,8 @@ impl Pool {
         let target = match to {
             ScaleTo::Exactly(count) => count,
             ScaleTo::Up(more) => self.wanted.saturating_add(more),
-            ScaleTo::Down(fewer) => self.wanted.saturating_sub(fewer),
+            // A pool is emptied by an explicit 0 only, not by a subtraction that was too large.
+            ScaleTo::Down(fewer) => self.wanted.saturating_sub(fewer).max(self.wanted.min(1)),
         };
         if target > MAX_WORKERS {
             let message = format!("{target} workers are more than the {MAX_WORKERS} that ganger allows");

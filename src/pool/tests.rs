@@ -298,3 +298,14 @@ fn so_many_callers_wait_for_one_slot_and_no_more() {
     let request = bench.ask(Command::Restart { slot: Some(Slot(0)) });
     assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Refused);
 }
+
+#[test]
+fn a_pool_is_emptied_by_an_explicit_zero_only() {
+    let mut bench = serving(2);
+    bench.ask(Command::Scale { to: ScaleTo::Down(99) });
+    bench.run(secs(1));
+    assert_eq!(bench.pool.view().wanted, 1);
+    bench.ask(Command::Scale { to: ScaleTo::Exactly(0) });
+    bench.run(secs(1));
+    assert_eq!(bench.pool.view().wanted, 0);
+}

@@ -111,7 +111,7 @@ impl fmt::Display for Cause {
             Self::Unhealthy(reason) => write!(f, "failed its health checks: {reason}"),
             Self::Memory(bytes) => write!(f, "used {} of memory", format_size(*bytes)),
             Self::Age => f.write_str("reached its lifetime"),
-            Self::Replaced => f.write_str("was replaced by a reload"),
+            Self::Replaced => f.write_str("was replaced by a new generation"),
             Self::Aborted => f.write_str("belonged to a reload that was taken back"),
             Self::ScaledDown => f.write_str("was scaled away"),
             Self::Restarted => f.write_str("was restarted by request"),

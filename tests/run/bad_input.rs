@@ -119,15 +119,15 @@ fn a_configuration_that_is_no_readable_text_is_refused() {
     std::fs::File::create(&huge).unwrap().set_len(100 << 20).unwrap();
     std::fs::write(&binary, b"command = ['\xff\xfe\x00']").unwrap();
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-    for (path, word) in [
-        (dir, "directory"),
-        (huge, "huge.toml"),
-        (binary, "UTF-8"),
-        (fifo, "FIFO"),
-        ("/dev/zero.toml".into(), "/dev/zero.toml"),
+    for (path, exit, word) in [
+        (dir, "exit 2", "directory"),
+        (huge, "exit 2", "huge.toml"),
+        (binary, "exit 2", "UTF-8"),
+        (fifo, "exit 2", "FIFO"),
+        ("/dev/zero.toml".into(), "exit 3", "/dev/zero.toml"),
     ] {
         let run = Stage::empty().args(&["run", path.to_str().unwrap()]).start();
-        refused(&run, "exit 2", &[word]);
+        refused(&run, exit, &[word]);
     }
 }
 

@@ -168,8 +168,8 @@ fn a_watchdog_for_another_process_is_not_fed() {
 #[test]
 fn an_end_that_is_a_failure_is_told_with_its_reason() {
     let run = Stage::empty().args(&["run", "@DIR@/missing.toml"]).managed().start();
-    assert_eq!(run.ended(), "exit 2");
-    let told = run.told("EXIT_STATUS=2");
+    assert_eq!(run.ended(), "exit 3");
+    let told = run.told("EXIT_STATUS=3");
     assert!(told.contains("missing.toml"), "{told}");
 }
 
