@@ -8,7 +8,7 @@
 //! - EXTEND_TIMEOUT_USEC= while starting, reloading or stopping takes legitimately long: once, and again only
 //!   when the end moved away.
 //! - STATUS= whenever it changes, but not in quick succession: the last one always comes, after
-//!   [`STATUS_PAUSE`] at the latest.
+//!   [`STATUS_PAUSE`] at the latest. The end of a rollout is told at once.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -89,6 +89,8 @@ pub struct Upward {
     status: String,
     status_at: Option<Monotonic>,
     overdue: bool,
+    /// A rollout was under way when it was last looked.
+    reloading: bool,
     patience_until: Option<Monotonic>,
 }
 
@@ -107,6 +109,7 @@ impl Upward {
             status: String::new(),
             status_at: None,
             overdue: false,
+            reloading: false,
             patience_until: None,
         }
     }
@@ -141,7 +144,9 @@ impl Upward {
             messages.push(Message::new(Kind::Patience, &[Assignment::ExtendTimeout(span)]));
         }
         self.overdue = text != self.status;
-        if self.overdue && self.status_at.is_none_or(|at| now >= at + STATUS_PAUSE) {
+        // Whoever waited for a rollout looks right after it: the end is told at once.
+        let ended = std::mem::replace(&mut self.reloading, standing.reloading.is_some()) && !self.reloading;
+        if self.overdue && (ended || self.status_at.is_none_or(|at| now >= at + STATUS_PAUSE)) {
             messages.push(Message::new(Kind::Status, &[Assignment::Status(&text)]));
             self.remember(now, &text);
         }
@@ -313,6 +318,16 @@ mod tests {
             texts(&upward.observe(at(3000), &failed)),
             ["READY=1\nSTATUS=4/4 workers ready, generation 1; reload failed: worker 5 exited with status 1"]
         );
+    }
+
+    #[test]
+    fn the_end_of_a_rollout_is_told_without_a_pause() {
+        let mut upward = Upward::new();
+        let _ = upward.observe(at(0), &serving());
+        let under_way = Standing { reloading: reload(Asked::ByServiceManager, 0), ..serving() };
+        let _ = upward.observe(at(500), &under_way);
+        let ended = Standing { generation: 2, ..serving() };
+        assert_eq!(texts(&upward.observe(at(501), &ended)), ["STATUS=4/4 workers ready, generation 2"]);
     }
 
     #[test]
