@@ -343,7 +343,8 @@ fn numbered<'a>(fds: impl Iterator<Item = BorrowedFd<'a>>) -> impl Iterator<Item
     (LISTEN_FDS_START..).zip(fds)
 }
 
-fn failure(error: &SpawnError) -> SpawnFailure {
+/// A start that failed, as the pool hears of it.
+pub(super) fn failure(error: &SpawnError) -> SpawnFailure {
     let reason = format!("failed to {error}");
     if error.is_shortage() { SpawnFailure::Resources(reason) } else { SpawnFailure::Program(reason) }
 }

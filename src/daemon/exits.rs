@@ -5,8 +5,9 @@ use tracing::{debug, warn};
 use crate::os::pidfd::{self, ExitStatus};
 use crate::os::process::Outcome;
 use crate::os::procfs;
-use crate::pool::{Event, Exit, SpawnFailure, WorkerId};
+use crate::pool::{Event, Exit, WorkerId};
 
+use super::birth::failure;
 use super::world::{ProcessState, World};
 
 /// So many times the list of ended children is asked for in one go.
@@ -73,12 +74,7 @@ impl World {
                 .map_or(Outcome::Running, |template| spawning.outcome(template));
             self.subjects.forget(spawning, *token);
             if let Outcome::Failed(error) = outcome {
-                let reason = format!("failed to {error}");
-                let failure = if error.is_shortage() {
-                    SpawnFailure::Resources(reason)
-                } else {
-                    SpawnFailure::Program(reason)
-                };
+                let failure = failure(&error);
                 process.state = ProcessState::Reaped;
                 if let Some(process) = self.processes.remove(&worker)
                     && let Some(group) = process.group

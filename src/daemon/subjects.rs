@@ -74,15 +74,10 @@ impl Subjects {
         self.quiet
     }
 
-    /// What has something to say now, with whether it can be written.
-    pub(super) fn reports(&mut self) -> Vec<(Subject, bool)> {
-        let reports = self.poller.take().unwrap_or_default();
-        self.quiet = reports.is_empty();
-        reports
-            .into_iter()
-            .filter_map(|report| {
-                self.known.get(&Token(report.token)).map(|subject| (*subject, report.writable))
-            })
-            .collect()
+    /// What has something to say now.
+    pub(super) fn reports(&mut self) -> Vec<Subject> {
+        let tokens = self.poller.take().unwrap_or_default();
+        self.quiet = tokens.is_empty();
+        tokens.into_iter().filter_map(|token| self.known.get(&Token(token)).copied()).collect()
     }
 }

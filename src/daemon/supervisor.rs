@@ -289,7 +289,7 @@ impl Supervisor {
     }
 
     fn take_reports(&mut self) {
-        for (subject, _writable) in self.world.subjects.reports() {
+        for subject in self.world.subjects.reports() {
             match subject {
                 Subject::Notify => self.inbox.read(&mut self.world),
                 Subject::Start(worker) => self.world.start_decided(worker),

@@ -37,17 +37,6 @@ impl Interest {
     }
 }
 
-/// One descriptor has something to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
-    /// The token that it was added with.
-    pub token: u64,
-    /// It can be written.
-    pub writable: bool,
-    /// It can be read, or has an exceptional condition, or its other end is gone.
-    pub readable: bool,
-}
-
 impl Poller {
     /// An empty set.
     ///
@@ -71,27 +60,17 @@ impl Poller {
         let _ = self.0.delete(fd);
     }
 
-    /// What is to be reported now; never waits.
+    /// The tokens of the descriptors that have something to say now; never waits.
     ///
     /// # Errors
     /// None that a caller can mend.
-    pub fn take(&self) -> std::io::Result<Vec<Report>> {
+    pub fn take(&self) -> std::io::Result<Vec<u64>> {
         let mut events = [EpollEvent::empty(); MAX_REPORTS];
         let count = match self.0.wait(&mut events, EpollTimeout::ZERO) {
             Err(nix::errno::Errno::EINTR) => 0,
             other => other?,
         };
-        let writable = EpollFlags::EPOLLOUT | EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP;
-        let readable = writable.difference(EpollFlags::EPOLLOUT) | EpollFlags::EPOLLIN | EpollFlags::EPOLLPRI;
-        Ok(events
-            .iter()
-            .take(count)
-            .map(|event| Report {
-                token: event.data(),
-                writable: event.events().intersects(writable),
-                readable: event.events().intersects(readable),
-            })
-            .collect())
+        Ok(events.iter().take(count).map(EpollEvent::data).collect())
     }
 }
 
