@@ -36,7 +36,7 @@ impl World {
             if !lookout.is_due(now) || !matches!(process.state, ProcessState::Running(_)) {
                 continue;
             }
-            // The list of connections may be long: it is asked for only when looks have become rare.
+            // The worker's connections may be many: they are gone through only when looks have become rare.
             let up = waits_on_any(process.pid, &inodes)
                 || (lookout.is_rare() && has_accepted(process.pid, &addresses));
             if up {
@@ -127,7 +127,7 @@ fn waits_on_any(pid: u32, inodes: &[u64]) -> bool {
 /// One of the worker's processes holds a connection to a listener.
 fn has_accepted(pid: u32, listeners: &[Address]) -> bool {
     let pids: Vec<u32> = std::iter::once(pid).chain(kin::children_of(pid)).collect();
-    sock_diag::connections(listeners, &procfs::socket_inodes(&pids)) > 0
+    sock_diag::holds_accepted(&pids, listeners)
 }
 
 /// The memory of a worker's processes, in bytes.

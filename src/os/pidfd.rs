@@ -70,6 +70,21 @@ impl Child {
         }
     }
 
+    /// A copy of the descriptor that the process knows as `number` (pidfd_getfd(2)). It keeps what it stands for
+    /// open: it is for a look, and to be closed at once.
+    ///
+    /// # Errors
+    /// `EBADF` when the process has no such descriptor (any more); `EPERM` without the right to trace it.
+    pub fn copy_of_fd(&self, number: RawFd) -> Result<OwnedFd> {
+        // SAFETY: takes three numbers and returns a new close-on-exec descriptor.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, self.fd.as_raw_fd(), number, 0) };
+        let attempt = || format!("look at descriptor {number} of process {}", self.pid);
+        let fd = Errno::result(fd).attempted(attempt)?;
+        let fd = RawFd::try_from(fd).map_err(|_| SysError::new(attempt(), Errno::EBADF))?;
+        // SAFETY: the kernel has just given us this descriptor; nobody else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
     /// Reaps the process if it has ended; the descriptor is readable (`POLLIN`) from then on.
     ///
     /// # Errors

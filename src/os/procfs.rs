@@ -153,12 +153,24 @@ pub fn holds_socket(pid: u32, inode: u64) -> Option<bool> {
 pub fn socket_inodes(pids: &[u32]) -> BTreeSet<u64> {
     let mut inodes = BTreeSet::new();
     for pid in pids {
-        each_fd(*pid, |_, target| {
-            let inode = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
-            inodes.extend(inode.and_then(|inode| inode.parse::<u64>().ok()));
-        });
+        each_fd(*pid, |_, target| inodes.extend(socket_inode(target)));
     }
     inodes
+}
+
+/// The numbers under which `pid` holds sockets, and their inodes; `None` when they may not be looked at.
+#[must_use]
+pub fn sockets_of(pid: u32) -> Option<Vec<(i32, u64)>> {
+    let mut sockets = Vec::new();
+    each_fd(pid, |number, target| {
+        sockets.extend(socket_inode(target).map(|inode| (number, inode)));
+    })
+    .then_some(sockets)
+}
+
+/// `socket:[INODE]`
+fn socket_inode(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 /// Calls `see` with each descriptor's number and what it leads to; `false` when the list may not be read.

@@ -3,6 +3,7 @@
 //! Asked by netlink where the sandbox allows `AF_NETLINK`; else from `/proc/net`. The accept queue of a TCP
 //! socket needs neither: the socket itself knows (`TCP_INFO`). Reads are bounded by [`MAX_ROWS`].
 
+mod held;
 mod netlink;
 mod tables;
 
@@ -19,6 +20,8 @@ use nix::libc;
 use super::error::Result;
 use super::sockets::describe;
 use crate::plan::{Address, SocketKind};
+
+pub use held::holds_accepted;
 
 /// The most sockets of one table that are looked at.
 pub const MAX_ROWS: usize = 1_000_000;

@@ -173,6 +173,15 @@ fn f05_frameworks_go() {
     run(&as_it_is("go/hello-go.toml", "go", Hope::Nothing), &built);
 }
 
+/// Says "stop" when it goes.
+struct Stopped<'a>(&'a AtomicBool);
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn f05_frameworks_php() {
     let framework = as_it_is("php/hello-php.toml", "php-cgi", Hope::Counted);
@@ -185,11 +194,14 @@ fn f05_frameworks_php() {
     let page = root().join("examples/php/index.php");
     let (stop, sent, lost) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
+        // Also when a reload fails: the clients would be waited for without an end.
+        let _stopped = Stopped(&stop);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
                     sent.fetch_add(1, Ordering::Relaxed);
                     let stream = TcpStream::connect(app.address()).unwrap();
+                    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
                     if let Err(error) = fastcgi::get(stream, &page) {
                         let _ = writeln!(std::io::stderr(), "    lost: {error}");
                         lost.fetch_add(1, Ordering::Relaxed);
@@ -200,7 +212,6 @@ fn f05_frameworks_php() {
         for _ in 0..if soaking() { 20 } else { 2 } {
             app.ask("reload", &[]).done();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     let (sent, lost) = (sent.into_inner(), lost.into_inner());
     eprintln!("| {} | as it is | – | – | {lost} of {sent} |", framework.config);

@@ -42,6 +42,25 @@ fn connections_are_counted_for_their_holder_only() {
     assert_eq!(connections(&[other], &inodes(2)), 0);
 }
 
+/// A process that serves connections of a moment is never seen to wait, and what it holds is in no list by the time
+/// that the list is read: only a look at its own descriptors shows it.
+#[test]
+fn what_a_process_holds_of_a_listener_is_seen_in_its_own_descriptors() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = local_address(&listener).unwrap().unwrap();
+    let other = Address::Inet(SocketAddr::new([127, 0, 0, 1].into(), 1));
+    let me = std::process::id();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert!(!holds_accepted(&[me], std::slice::from_ref(&address)), "a client and a listener are no service");
+    let served = listener.accept().unwrap().0;
+    assert!(holds_accepted(&[me], &[other.clone(), address.clone()]));
+    assert!(!holds_accepted(&[me], &[other]), "it came by another listener");
+    drop(client);
+    assert!(holds_accepted(&[me], std::slice::from_ref(&address)), "the worker has not closed it yet");
+    drop(served);
+    assert!(!holds_accepted(&[me], &[address]));
+}
+
 #[test]
 fn netlink_and_the_tables_agree() {
     let listener = TcpListener::bind("[::1]:0").unwrap();
