@@ -26,7 +26,7 @@ worker [OPTION]…   every option also by environment: --ready-after 5 is WORKER
   --ready-after MS   start to accept and say so only then
   --never-ready      never do
   --crash-before-ready   exit with --exit-code, or 1, instead of becoming ready
-  --exit-after MS    exit with --exit-code
+  --exit-after MS    exit with --exit-code, between two connections if that comes within a second
   --exit-code N      0 unless said
   --hang MS          stop answering, pinging and heeding signals after that
   --ignore-term      SIGTERM changes nothing
@@ -36,6 +36,8 @@ worker [OPTION]…   every option also by environment: --ready-after 5 is WORKER
 Paths: / /pid /slot /gen /env /fds /sleep/MS /exit/N /abort /leak/MB /big/BYTES
 ";
 
+/// How long open connections may hold up an exit that was asked for.
+const LAST_CONNECTIONS: Duration = Duration::from_secs(1);
 /// What a request may be long; longer ones are cut off.
 const REQUEST_LIMIT: usize = 64 * 1024;
 /// How long the last bytes may take to reach a client after the answer that says close.
@@ -398,13 +400,20 @@ impl Worker {
         connection.phase = Phase::Idle { until: None };
     }
 
+    /// When to exit by itself: a connection that is open then may end first, so that only what ganger does can lose
+    /// a request.
+    fn leave_at(&self, time: Instant) -> Option<Instant> {
+        let between = |at: &Instant| *at > time || self.connections.is_empty();
+        self.exit_at.map(|at| if between(&at) { at } else { at + LAST_CONNECTIONS })
+    }
+
     /// Does what is due; returns how long until the next thing is.
     fn tick(&mut self) -> io::Result<Option<Duration>> {
         let time = now();
         if self.ready_at.is_some_and(|at| at <= time) {
             self.become_ready()?;
         }
-        if self.exit_at.is_some_and(|at| at <= time) {
+        if self.leave_at(time).is_some_and(|at| at <= time) {
             self.exit = Some(code("exit-code", 0));
         }
         if self.hang_at.is_some_and(|at| at <= time) {
@@ -433,7 +442,7 @@ impl Worker {
                 }
             }
         }
-        let own = [self.ready_at, self.exit_at, self.hang_at, self.ping.map(|(_, at)| at)];
+        let own = [self.ready_at, self.leave_at(time), self.hang_at, self.ping.map(|(_, at)| at)];
         let next = own.into_iter().flatten().chain(self.deadlines.first().map(|(at, _)| *at)).min();
         Ok(next.map(|at| at.saturating_duration_since(now())))
     }

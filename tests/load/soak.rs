@@ -1,5 +1,6 @@
 //! A long life in a short time: what restarts and reloads leave behind in the supervisor.
 
+use harness::wait_until;
 use serde_json::Value;
 
 use super::app::{Answer, App, cooperating, soaking, worker};
@@ -19,7 +20,7 @@ fn holdings(app: &App) -> Holdings {
 
 #[track_caller]
 fn assert_no_growth(before: &Holdings, after: &Holdings) {
-    assert_eq!(before.descriptors, after.descriptors, "descriptors leak");
+    assert!(after.descriptors <= before.descriptors, "descriptors leak: {before:?}, {after:?}");
     assert!(after.rss_kib <= before.rss_kib + 1024, "memory grows: {before:?}, {after:?}");
 }
 
@@ -30,6 +31,8 @@ fn soak_reloads_leave_nothing_behind() {
     reload(30);
     let before = holdings(&app);
     reload(if soaking() { 10_000 } else { 100 });
+    // The connection of the last asker may not be closed yet.
+    wait_until(|| app.descriptors() <= before.descriptors);
     let after = holdings(&app);
     assert_no_growth(&before, &after);
     app.stop();

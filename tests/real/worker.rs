@@ -82,10 +82,12 @@ fn ten_drains_lose_no_request_that_takes_its_time() {
 fn a_worker_that_dies_without_a_drain_shows_as_loss() {
     let (listener, target) = socket();
     let worker = Worker::start(&listener, 1, &[]);
-    let running = Load::new(target).path("/sleep/20").timeout(Duration::from_secs(1)).start();
-    running.wait_for_answers(20);
+    let load = Load::new(target).path("/sleep/100").timeout(Duration::from_millis(300));
+    // A hundred is more than it can answer before it is killed.
+    let running = load.until(Until::Requests(100)).start();
+    running.wait_for_answers(8);
     drop(worker);
-    let report = running.stop();
+    let report = running.finish();
     assert!(report.lost() >= 1, "{report}");
 }
 

@@ -374,8 +374,12 @@ impl Run {
         assert_eq!(self.left_behind(), [] as [u32; 0]);
     }
 
+    /// One that has ended by itself takes no signal any more: how it ended tells.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill(self.pid, signal).unwrap();
+        match kill(self.pid, signal) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Err(errno) => panic!("{signal}: {errno}"),
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
