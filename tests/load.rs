@@ -21,6 +21,8 @@ mod app;
 mod crashes;
 #[path = "load/deploys.rs"]
 mod deploys;
+#[path = "load/faults.rs"]
+mod faults;
 #[path = "load/frameworks.rs"]
 mod frameworks;
 #[path = "load/recycling.rs"]

@@ -95,7 +95,7 @@ impl World {
     /// Nothing of the worker is left: what ganger held of it goes.
     fn vacated(&mut self, worker: WorkerId) {
         if let Some(mut process) = self.processes.remove(&worker) {
-            self.by_pid.remove(&process.pid);
+            // It was reaped: its number may be that of a worker born since, which keeps it.
             self.forget_descriptors(&mut process);
             if let Some(group) = process.group {
                 self.remove_group(&group);
