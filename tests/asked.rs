@@ -107,7 +107,7 @@ fn answer(words: &[String], output: &std::process::Output) -> String {
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{words:?}: {error}: {out}{err}"));
     let outcome = json.get("outcome").or_else(|| json.get("state")).and_then(|word| word.as_str()).unwrap();
     let code = match outcome {
-        "failed" | "superseded" | "refused" => 1,
+        "failed" | "superseded" | "refused" | "stopped" => 1,
         "not-found" => 3,
         "partly" => 7,
         _ => 0,

@@ -198,7 +198,7 @@ fn exit_of(outcome: &str) -> Exit {
         "done" => Exit::Done,
         "partly" => Exit::Partly,
         "not-found" => Exit::NotFound,
-        // Also `failed`, `superseded` and `refused`: nothing was changed by this caller.
+        // Also `failed`, `superseded` and `refused`: nothing was changed by this caller; and `stopped`.
         _ => Exit::Failed,
     }
 }

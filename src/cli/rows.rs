@@ -31,9 +31,8 @@ pub(crate) fn table() -> Table {
 pub(crate) fn style_of(state: &str) -> Style {
     match state {
         "serving" | "ready" | "done" => Style::Good,
-        "starting" | "reloading" | "draining" | "stopping" | "waiting" | "leaving" | "superseded" => {
-            Style::Warn
-        }
+        "starting" | "reloading" | "draining" | "stopping" | "waiting" | "leaving" | "superseded"
+        | "stopped" => Style::Warn,
         "degraded" | "down" | "failed" | "partly" | "refused" | "not-found" | "unreachable" | "silent" => {
             Style::Bad
         }

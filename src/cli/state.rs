@@ -137,7 +137,7 @@ pub(crate) struct ReloadState {
 /// How the last reload ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct LastReloadState {
-    /// `done`, `failed`, `partly`, `not-found`, `superseded` or `refused`.
+    /// `done`, `failed`, `partly`, `not-found`, `superseded`, `refused` or `stopped`.
     pub(crate) outcome: String,
     /// In a sentence.
     pub(crate) message: String,
@@ -184,7 +184,7 @@ pub(crate) struct Happening {
 /// What came of a wish, in `--json`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub(crate) struct Answer {
-    /// `done`, `failed`, `partly`, `not-found`, `superseded` or `refused`.
+    /// `done`, `failed`, `partly`, `not-found`, `superseded`, `refused` or `stopped`.
     pub(crate) outcome: String,
     /// In a sentence.
     pub(crate) message: String,

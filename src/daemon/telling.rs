@@ -112,6 +112,12 @@ fn reload_finished(generation: u64, verdict: &Verdict) {
             "reloaded: {}",
             verdict.message
         ),
+        Outcome::Stopped => warn!(
+            message_id = message_id::RELOAD_FAILED,
+            ganger_generation = generation,
+            "reload given up: {}",
+            verdict.message
+        ),
         Outcome::Failed | Outcome::Partly | Outcome::NotFound | Outcome::Superseded | Outcome::Refused => {
             error!(
                 message_id = message_id::RELOAD_FAILED,

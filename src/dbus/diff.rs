@@ -126,7 +126,8 @@ pub(in crate::dbus) mod samples {
             | Outcome::Partly
             | Outcome::NotFound
             | Outcome::Superseded
-            | Outcome::Refused => ("worker 1 of generation 2 exited with status 3", Some(failure())),
+            | Outcome::Refused
+            | Outcome::Stopped => ("worker 1 of generation 2 exited with status 3", Some(failure())),
         };
         Verdict { outcome, message: message.into(), generation: GenerationId(2), failure }
     }

@@ -40,13 +40,14 @@ pub const fn phase_word(phase: Phase) -> &'static str {
     }
 }
 
-const OUTCOMES: [(Outcome, &str, &str); 6] = [
+const OUTCOMES: [(Outcome, &str, &str); 7] = [
     (Outcome::Done, "done", "org.ganger1.Error.Done"),
     (Outcome::Failed, "failed", "org.ganger1.Error.Failed"),
     (Outcome::Partly, "partly", "org.ganger1.Error.Partly"),
     (Outcome::NotFound, "not-found", "org.ganger1.Error.NotFound"),
     (Outcome::Superseded, "superseded", "org.ganger1.Error.Superseded"),
     (Outcome::Refused, "refused", "org.ganger1.Error.Refused"),
+    (Outcome::Stopped, "stopped", "org.ganger1.Error.Stopped"),
 ];
 
 /// What came of a wish, in a word.

@@ -229,8 +229,11 @@ impl Pool {
         }
         self.ending = Some(Ending { requests: request.into_iter().collect(), failure, left: false });
         out.push(Effect::Announce(Announcement::Stopping));
+        if let Some(rollout) = &self.rollout {
+            let message = format!("the pool was stopped on the way to generation {}", rollout.target);
+            self.finish_rollout(now, Outcome::Stopped, message, None, out);
+        }
         let mut disappointed: Vec<RequestId> = Vec::new();
-        disappointed.extend(self.rollout.take().into_iter().flat_map(|rollout| rollout.requests));
         for queued in std::mem::take(&mut self.queue) {
             match queued {
                 Queued::Rollout { requests, .. } => disappointed.extend(requests),
@@ -238,8 +241,19 @@ impl Pool {
             }
         }
         disappointed.extend(std::mem::take(&mut self.waiters).into_iter().flat_map(|waiter| waiter.requests));
+        for place in self.places.values_mut() {
+            disappointed.extend(place.replacement.take().into_iter().flat_map(|wish| wish.requests));
+        }
         self.drop_places_from(now, 0, Cause::Stopped, out);
-        self.reply_failed(disappointed, "the pool was stopped meanwhile", None, out);
+        for request in disappointed {
+            self.reply(
+                request,
+                Outcome::Stopped,
+                "the pool was stopped before it was done".into(),
+                None,
+                out,
+            );
+        }
         let ids: Vec<WorkerId> = self.workers.keys().copied().collect();
         for id in ids {
             self.drain(now, id, Cause::Stopped, out);

@@ -219,7 +219,7 @@ impl Pool {
         self.drop_places_from(now, self.wanted, Cause::ScaledDown, out);
     }
 
-    fn finish_rollout(
+    pub(super) fn finish_rollout(
         &mut self,
         now: Monotonic,
         outcome: Outcome,

@@ -80,6 +80,8 @@ struct Game {
     left: bool,
     heal: bool,
     last_outcome: Option<Outcome>,
+    /// The generation of the rollout whose beginning was told and whose end was not yet.
+    told_of: Option<GenerationId>,
     /// Of all events and effects, when the game is one of those that are compared.
     digest: Option<u64>,
     /// The pool as another ganger goes on with it, when the game is one of those that are handed over.
@@ -110,6 +112,7 @@ impl Game {
             left: false,
             heal: false,
             last_outcome: None,
+            told_of: None,
             digest: compared.then_some(0),
             twin: None,
         };
@@ -239,8 +242,14 @@ impl Game {
                     Announcement::WorkerDraining { worker, cause }
                     | Announcement::WorkerKilled { worker, cause },
                 ) => self.check_leaving(worker, &cause),
-                Effect::Announce(Announcement::ReloadFinished { verdict, .. }) if self.heal => {
-                    self.last_outcome = Some(verdict.outcome);
+                Effect::Announce(Announcement::ReloadStarted { generation }) => {
+                    assert_eq!(self.told_of.replace(generation), None, "two rollouts at once");
+                }
+                Effect::Announce(Announcement::ReloadFinished { generation, verdict }) => {
+                    assert_eq!(self.told_of.take(), Some(generation), "another rollout ended than began");
+                    if self.heal {
+                        self.last_outcome = Some(verdict.outcome);
+                    }
                 }
                 Effect::Leave { .. } => {
                     assert!(!self.left, "left twice");
@@ -476,6 +485,7 @@ impl Game {
 
     fn check(&self) {
         let view = self.pool.view();
+        assert_eq!(view.reload.as_ref().map(|reload| reload.generation), self.told_of);
         let base = view.wanted.max(view.reload.as_ref().map_or(0, |reload| reload.total));
         assert!(view.ready <= view.wanted.max(base));
         self.check_rollout();
@@ -561,6 +571,7 @@ impl Game {
             self.pass(secs(100));
         }
         assert!(self.left, "the pool never left");
+        assert_eq!(self.told_of, None, "the end of a rollout was not told");
         assert!(self.bodies.is_empty(), "left, and {:?} still run", self.bodies);
         assert_eq!(self.asked, self.answered, "left without an answer to somebody");
         (self.events, self.digest)

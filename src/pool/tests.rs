@@ -197,6 +197,7 @@ fn a_watchdog_interval_that_a_worker_sets_itself_outlives_its_pings() {
         assert_eq!(bench.holder(0) == worker, lives, "own interval {own:?} after 9 s");
     }
 }
+
 /// A pool of two whose reload has moved slot 0 and is being taken back, slot 0's old worker on its way in.
 fn going_back() -> Bench {
     let mut bench = serving(2);
@@ -297,6 +298,63 @@ fn so_many_callers_wait_for_one_slot_and_no_more() {
     }
     let request = bench.ask(Command::Restart { slot: Some(Slot(0)) });
     assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Refused);
+}
+
+#[test]
+fn whoever_waits_when_the_pool_is_stopped_hears_just_that() {
+    let mut bench = serving(2);
+    let reload = bench.reload(plan(2));
+    let (restart, scale) = (
+        bench.ask(Command::Restart { slot: Some(Slot(0)) }),
+        bench.ask(Command::Scale { to: ScaleTo::Exactly(3) }),
+    );
+    let stop = bench.ask(Command::Stop);
+    for request in [reload, restart, scale] {
+        assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Stopped);
+    }
+    let finished = bench.effects.iter().find_map(|effect| match effect {
+        Effect::Announce(Announcement::ReloadFinished { generation, verdict }) => Some((generation, verdict)),
+        _ => None,
+    });
+    let (generation, verdict) = finished.expect("nobody was told of the reload's end");
+    assert_eq!((*generation, verdict.outcome), (GenerationId(2), Outcome::Stopped));
+    assert_eq!(bench.pool.view().last_reload.as_ref().map(|last| &last.verdict), Some(verdict));
+    bench.run(secs(20));
+    assert_eq!(bench.verdict(stop).unwrap().outcome, Outcome::Done);
+}
+
+#[test]
+fn a_watchdog_interval_that_a_worker_sets_before_it_is_ready_holds_from_then_on() {
+    for (configured, own, due) in [
+        (None, secs(3), Some(secs(3))),
+        (Some(secs(60)), secs(3), Some(secs(3))),
+        (Some(secs(3)), secs(60), Some(secs(60))),
+        (Some(secs(3)), secs(0), None),
+    ] {
+        let mut watched = plan(1);
+        watched.watchdog = configured;
+        let mut bench = Bench::new(watched);
+        let (worker, ..) = bench.unspawned()[0];
+        bench.spawned(worker);
+        let said = |notification| Event::Notified { worker, notification };
+        bench.feed(said(Notification::WatchdogInterval(own)));
+        bench.now = bench.now + secs(10);
+        bench.feed(Event::BecameReady { worker, sign: ReadySign::Notify });
+        let deadline = due.map(|due| (bench.now + due, "worker watchdog"));
+        assert_eq!(bench.pool.next_deadline(), deadline, "at readiness");
+        bench.feed(said(Notification::WatchdogPing));
+        assert_eq!(bench.pool.next_deadline(), deadline, "after a ping");
+    }
+}
+
+#[test]
+fn a_ping_does_not_take_back_a_pulled_trigger() {
+    let (mut bench, worker) = watched();
+    for notification in [Notification::WatchdogTrigger, Notification::WatchdogPing] {
+        bench.feed(Event::Notified { worker, notification });
+    }
+    bench.run(secs(3));
+    assert_ne!(bench.holder(0), worker);
 }
 
 #[test]

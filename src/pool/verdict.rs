@@ -32,8 +32,10 @@ pub enum Outcome {
     NotFound,
     /// A later wish took its place before it began.
     Superseded,
-    /// Not accepted: too many wishes wait, or the number is out of range.
+    /// Not accepted: too many wishes wait, the number is out of range, or the configuration is not valid.
     Refused,
+    /// The pool was ended before it was done.
+    Stopped,
 }
 
 /// The worker that made a wish fail.

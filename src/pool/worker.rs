@@ -27,6 +27,8 @@ pub(super) struct Worker {
     pub(super) life: Life,
     pub(super) status: Option<String>,
     pub(super) memory: Option<u64>,
+    /// The watchdog interval that it set itself (`WATCHDOG_USEC=`); zero turns its watchdog off.
+    pub(super) own_watchdog: Option<Duration>,
 }
 
 /// A worker's phase with what only that phase knows.
@@ -103,7 +105,8 @@ impl Worker {
         now: Monotonic,
     ) -> Self {
         let life = Life::Starting { deadline: now + plan.ready.timeout, probe_at: None };
-        Self { id, slot, generation, pid: None, started: now, life, status: None, memory: None }
+        let (pid, status, memory, own_watchdog) = (None, None, None, None);
+        Self { id, slot, generation, pid, started: now, life, status, memory, own_watchdog }
     }
 
     /// Since when it has been ready, if it is.
@@ -150,7 +153,8 @@ impl Worker {
             .map(|lifetime| now + random.lengthen(lifetime, plan.recycle.jitter_percent));
         let measure_at = plan.recycle.memory.map(|limit| now + next_measure(limit, 0));
         // From here on, as systemd does it: a worker that hangs before its first ping is found out as well.
-        let watchdog = plan.watchdog.map(|interval| Watch { interval, deadline: now + interval });
+        let interval = self.own_watchdog.or(plan.watchdog).filter(|interval| !interval.is_zero());
+        let watchdog = interval.map(|interval| Watch { interval, deadline: now + interval });
         self.life = Life::Ready(Standing { since: now, watchdog, checks, retire_at, measure_at });
     }
 
@@ -177,9 +181,20 @@ impl Worker {
         match notification {
             Notification::Status(text) => self.status = Some(text),
             Notification::Stopping => return matches!(self.life, Life::Ready(_)),
-            Notification::WatchdogPing => self.arm_watchdog(self.watchdog_interval().or(plan.watchdog), now),
+            Notification::WatchdogPing => {
+                let armed = self.watchdog_interval();
+                // Once pulled, the trigger is not taken back.
+                if armed != Some(Duration::ZERO) {
+                    let interval = self.own_watchdog.or(armed).or(plan.watchdog);
+                    self.arm_watchdog(interval.filter(|interval| !interval.is_zero()), now);
+                }
+            }
             Notification::WatchdogTrigger => self.arm_watchdog(Some(Duration::ZERO), now),
             Notification::WatchdogInterval(interval) => {
+                // Said before it is ready, it counts from then on.
+                if self.is_staying() {
+                    self.own_watchdog = Some(interval);
+                }
                 self.arm_watchdog((!interval.is_zero()).then_some(interval), now);
             }
             Notification::ExtendTimeout(span) => self.extend(span.min(MAX_EXTENSION), now),
@@ -188,7 +203,7 @@ impl Worker {
         false
     }
 
-    /// The interval in force: the plan's, or one that the worker set itself.
+    /// The interval in force.
     fn watchdog_interval(&self) -> Option<Duration> {
         match &self.life {
             Life::Ready(standing) => standing.watchdog.map(|watch| watch.interval),

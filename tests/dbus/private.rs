@@ -90,9 +90,14 @@ async fn every_wish_reaches_the_daemon_as_it_was_meant() {
 
 #[tokio::test]
 async fn each_outcome_comes_back_with_its_reason() {
-    for outcome in
-        [Outcome::Failed, Outcome::Partly, Outcome::NotFound, Outcome::Superseded, Outcome::Refused]
-    {
+    for outcome in [
+        Outcome::Failed,
+        Outcome::Partly,
+        Outcome::NotFound,
+        Outcome::Superseded,
+        Outcome::Refused,
+        Outcome::Stopped,
+    ] {
         let mut fake = Fake::new();
         let _server = fake.serve();
         fake.always(outcome);

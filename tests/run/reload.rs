@@ -1,7 +1,7 @@
 //! Reloads: what changes, what stays when the new generation is no good, and who is told.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Output};
+use std::process::{Child, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -75,7 +75,7 @@ fn f14_old_workers_are_replaced_by_old_ones_while_a_reload_is_stuck() {
     let mut run = ready(&good);
     let before = run.worker_pids();
     run.configure(&good.replace("'--notify'", "'--never-ready'"));
-    let mut client = run.client_command(&["reload", "app"]).spawn().unwrap();
+    let mut client = run.client_command(&["reload", "app"]).stderr(Stdio::piped()).spawn().unwrap();
     run.said("reloading to generation 2");
     run.said_times(3, "started");
     for (pid, ready) in before.iter().zip(3..) {
@@ -85,7 +85,11 @@ fn f14_old_workers_are_replaced_by_old_ones_while_a_reload_is_stuck() {
     }
     assert!(client.try_wait().unwrap().is_none(), "the reload is still stuck");
     run.stop();
-    assert_ne!(client.wait().unwrap().code(), Some(0));
+    let told = client.wait_with_output().unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    let words = "ganger: reload app: stopped: the pool was stopped on the way to generation 2";
+    assert!(text(&told).contains(words), "{}", text(&told));
+    run.said(&words.replace("ganger: reload app: stopped", "reload given up"));
 }
 
 #[test]

@@ -87,6 +87,7 @@ pub(super) fn save_last_reload(last: &LastReload) -> state::LastReload {
         Outcome::NotFound => state::Outcome::NotFound,
         Outcome::Superseded => state::Outcome::Superseded,
         Outcome::Refused => state::Outcome::Refused,
+        Outcome::Stopped => state::Outcome::Stopped,
     };
     let verdict = state::Verdict {
         outcome,
@@ -106,6 +107,7 @@ pub(super) fn restore_last_reload(last: state::LastReload) -> LastReload {
         state::Outcome::NotFound => Outcome::NotFound,
         state::Outcome::Superseded => Outcome::Superseded,
         state::Outcome::Refused => Outcome::Refused,
+        state::Outcome::Stopped => Outcome::Stopped,
     };
     let failure = failure.map(restore_failure);
     let verdict = Verdict { outcome, message, generation: GenerationId(generation), failure };

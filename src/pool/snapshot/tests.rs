@@ -90,6 +90,7 @@ fn busy_pool() -> (Pool, Monotonic) {
     let (first, second) = (bench.holder(0), bench.holder(1));
     bench.feed(Event::Notified { worker: first, notification: Notification::WatchdogPing });
     bench.feed(Event::Notified { worker: second, notification: Notification::Status("busy".into()) });
+    bench.feed(Event::Notified { worker: second, notification: Notification::WatchdogInterval(secs(400)) });
     bench.feed(Event::MemoryMeasured { worker: second, bytes: 600 << 20 });
     bench.run(secs(2));
     let last = bench.holder(2);

@@ -89,7 +89,7 @@ fn restore_place(place: state::Place) -> Place {
 }
 
 pub(super) fn save_worker(worker: &Worker) -> state::Worker {
-    let Worker { id, slot, generation, pid, started, life, status, memory } = worker;
+    let Worker { id, slot, generation, pid, started, life, status, memory, own_watchdog } = worker;
     state::Worker {
         worker: id.0,
         slot: slot.0,
@@ -107,6 +107,7 @@ pub(super) fn save_worker(worker: &Worker) -> state::Worker {
         },
         status: status.clone(),
         memory: *memory,
+        own_watchdog: own_watchdog.map(Span),
     }
 }
 
@@ -161,6 +162,7 @@ fn restore_worker(worker: state::Worker) -> Worker {
         },
         status: worker.status,
         memory: worker.memory,
+        own_watchdog: worker.own_watchdog.map(|span| span.0),
     }
 }
 

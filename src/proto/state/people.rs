@@ -87,6 +87,7 @@ pub enum Outcome {
     NotFound,
     Superseded,
     Refused,
+    Stopped,
 }
 
 /// The worker that made a wish fail.

@@ -96,6 +96,9 @@ pub struct Worker {
     pub status: Option<String>,
     /// Bytes, when last measured.
     pub memory: Option<u64>,
+    /// The watchdog interval that it set itself; zero: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_watchdog: Option<Span>,
 }
 
 /// A worker's phase.
