@@ -2,7 +2,9 @@
 //! balances), none (two processes on one socket), and a single process. Same app, same load, same run.
 //!
 //! `cargo bench --bench node`. `GANGER_NODE_VERSIONS` names the version (the first of it), `GANGER_BENCH_SECONDS` how
-//! long each measurement takes (1.5), `GANGER_BENCH_BINARY` another ganger than this build's, `GANGER_BENCH_ROUNDS` how often each is taken (3, in turn; the median counts).
+//! long each measurement takes (1.5), `GANGER_BENCH_BINARY` another ganger than this build's, `GANGER_BENCH_ROUNDS` how often
+//! each is taken (3, in turn; the median counts), `GANGER_BENCH_ONLY` whom alone (words of their names, `|` between).
+//! A ratio is the median of the rounds' ratios: what else the machine does falls on both sides of it.
 //! Everything comes by npm into the tests' cache; PM2 runs with a home of its own and is ended with the bench.
 
 #![expect(
@@ -21,6 +23,14 @@ use std::time::Duration;
 
 use ganger::os::procfs;
 use harness::load::{Load, Report, Target, Until};
+
+const ONE: &str = "one process";
+const BARE: &str = "no primary, one socket";
+const SCHED_RR: &str = "Node, SCHED_RR";
+const SCHED_NONE: &str = "Node, SCHED_NONE";
+const PM2: &str = "PM2, cluster mode";
+const SHARED: &str = "ganger, shared";
+const ROUND_ROBIN: &str = "ganger, round-robin";
 
 /// Connections at a time.
 const CONNECTIONS: usize = 32;
@@ -233,7 +243,7 @@ fn ganger(rig: &Rig, name: &'static str, balance: &str) -> Contender {
 }
 
 fn pm2(rig: &Rig) -> Contender {
-    let mut contender = Contender::new("PM2, cluster mode", free_port());
+    let mut contender = Contender::new(PM2, free_port());
     let mut start = rig.pm2(&["start", here("benches/node/app.cjs").to_str().unwrap(), "-i", "2"]);
     start.env("PORT", contender.address.port().to_string());
     assert!(start.status().unwrap().success(), "pm2 start failed");
@@ -243,26 +253,53 @@ fn pm2(rig: &Rig) -> Contender {
 }
 
 /// Ends PM2's daemon, which belongs to nobody.
-struct Pm2<'a>(&'a Rig);
+struct Pm2Home<'a>(&'a Rig);
 
-impl Drop for Pm2<'_> {
+impl Drop for Pm2Home<'_> {
     fn drop(&mut self) {
         let _ = self.0.pm2(&["kill"]).status();
     }
 }
 
+/// The median over the rounds of one contender's rate to another's.
+fn ratio(contenders: &[Contender], ours: &str, theirs: &str, of: impl Fn(&Round) -> &Report) -> Option<f64> {
+    let find = |name: &str| contenders.iter().find(|contender| contender.name == name);
+    let rounds = find(ours)?.rounds.iter().zip(&find(theirs)?.rounds);
+    let mut ratios: Vec<f64> = rounds.map(|(one, other)| of(one).rate() / of(other).rate()).collect();
+    ratios.sort_by(f64::total_cmp);
+    Some(ratios[ratios.len() / 2])
+}
+
 fn ratios(contenders: &[Contender]) {
-    let of = |name: &str| contenders.iter().find(|contender| contender.name == name).unwrap();
-    let (shared, round_robin) = (of("ganger, shared"), of("ganger, round-robin"));
-    let (bare, pm2, rr) = (of("no primary, one socket"), of("PM2, cluster mode"), of("Node, SCHED_RR"));
-    let rate = |one: &Report, other: &Report| one.rate() / other.rate();
-    println!("shared / no primary, keep-alive:     {:.2} (aim: 0.97)", rate(shared.keep(), bare.keep()));
-    println!("shared / no primary, short:          {:.2} (aim: 0.97)", rate(shared.short(), bare.short()));
-    println!("shared / PM2, short:                 {:.2} (aim: 1.7)", rate(shared.short(), pm2.short()));
-    println!("round-robin / Node SCHED_RR, short:  {:.2} (aim: 1.5)", rate(round_robin.short(), rr.short()));
-    if let (Some(ours), Some(theirs)) = (shared.pss, pm2.pss) {
-        let ratio = mebibytes(ours) / mebibytes(theirs);
-        println!("ganger's memory / PM2's daemon's:    {ratio:.3} (aim: below 0.1)");
+    let say = |what: &str, aim: &str, ratio: Option<f64>| {
+        if let Some(ratio) = ratio {
+            println!("{what:<36} {ratio:.3} (aim: {aim})");
+        }
+    };
+    let short = |ours: &str, theirs: &str| ratio(contenders, ours, theirs, |round| &round.short);
+    let keep = |ours: &str, theirs: &str| ratio(contenders, ours, theirs, |round| &round.keep);
+    say("shared / no primary, keep-alive:", "0.97", keep(SHARED, BARE));
+    say("shared / no primary, short:", "0.97", short(SHARED, BARE));
+    say("shared / PM2, short:", "1.7", short(SHARED, PM2));
+    say("round-robin / Node SCHED_RR, short:", "1.5", short(ROUND_ROBIN, SCHED_RR));
+    say("round-robin / shared, short:", "–", short(ROUND_ROBIN, SHARED));
+    let pss = |name: &str| contenders.iter().find(|contender| contender.name == name)?.pss.map(mebibytes);
+    say(
+        "ganger's memory / PM2's daemon's:",
+        "below 0.1",
+        pss(SHARED).zip(pss(PM2)).map(|(ours, theirs)| ours / theirs),
+    );
+}
+
+fn start(rig: &Rig, name: &'static str) -> Contender {
+    match name {
+        ONE => bare(rig, name, 1),
+        BARE => bare(rig, name, 2),
+        SCHED_RR => cluster(rig, name, "rr"),
+        SCHED_NONE => cluster(rig, name, "none"),
+        PM2 => pm2(rig),
+        SHARED => ganger(rig, name, "shared"),
+        _ => ganger(rig, name, "round-robin"),
     }
 }
 
@@ -271,16 +308,11 @@ fn main() {
     let version = named.split_whitespace().next().unwrap_or("24.21.0").to_owned();
     let (node, tools) = (prepared(&["node", &version]), prepared(&["tools"]));
     let rig = Rig { node, pm2: tools.join("pm2/bin/pm2"), folder: tempfile::tempdir().unwrap() };
-    let _pm2 = Pm2(&rig);
-    let mut contenders = vec![
-        bare(&rig, "one process", 1),
-        bare(&rig, "no primary, one socket", 2),
-        cluster(&rig, "Node, SCHED_RR", "rr"),
-        cluster(&rig, "Node, SCHED_NONE", "none"),
-        pm2(&rig),
-        ganger(&rig, "ganger, shared", "shared"),
-        ganger(&rig, "ganger, round-robin", "round-robin"),
-    ];
+    let _pm2 = Pm2Home(&rig);
+    let only = std::env::var("GANGER_BENCH_ONLY").unwrap_or_default();
+    let wanted = |name: &&str| only.split('|').any(|word| name.contains(word));
+    let names = [ONE, BARE, SCHED_RR, SCHED_NONE, PM2, SHARED, ROUND_ROBIN].into_iter().filter(wanted);
+    let mut contenders: Vec<Contender> = names.map(|name| start(&rig, name)).collect();
     contenders.iter().for_each(Contender::wait);
     let span = Duration::from_secs_f64(setting("GANGER_BENCH_SECONDS", 1.5));
     for _ in 0..std::env::var("GANGER_BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3) {

@@ -6,20 +6,15 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 
 use super::{MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
+use crate::os::SysError;
+use crate::os::messages;
 use crate::proto::node::{Frame, FrameError, LineSplitter, LineTooLong};
-
-/// The most descriptors that one message can carry (`SCM_MAX_FD`, unix(7)).
-const MAX_PASSED: usize = 253;
 
 /// A channel is behind when this part of what may wait does.
 const BEHIND: usize = 32;
@@ -27,7 +22,7 @@ const BEHIND: usize = 32;
 /// ganger's end of a worker's channel.
 #[derive(Debug)]
 pub struct Connection {
-    stream: UnixStream,
+    stream: OwnedFd,
     splitter: LineSplitter,
     queue: VecDeque<Outgoing>,
     queued_bytes: usize,
@@ -66,7 +61,7 @@ pub enum ConnectionError {
     /// The worker does not read, and too much waits for it.
     Stuck,
     /// The kernel says no.
-    Io(io::Error),
+    Io(SysError),
 }
 
 impl fmt::Display for ConnectionError {
@@ -74,7 +69,7 @@ impl fmt::Display for ConnectionError {
         match self {
             Self::TooLong(error) => write!(f, "it sent {error}"),
             Self::Stuck => f.write_str("it does not read its messages"),
-            Self::Io(error) => write!(f, "its channel failed: {error}"),
+            Self::Io(error) => write!(f, "failed to {error}"),
         }
     }
 }
@@ -87,17 +82,16 @@ impl Connection {
     ///
     /// # Errors
     /// When there are no descriptors left.
-    pub fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        Ok((Self::over(ours), theirs.into()))
+    pub fn pair() -> Result<(Self, OwnedFd), SysError> {
+        let (ours, theirs) = messages::channel()?;
+        Ok((Self::over(ours), theirs))
     }
 
     /// ganger's end of an existing channel; non-blocking.
     #[must_use]
-    pub fn over(stream: UnixStream) -> Self {
+    pub fn over(stream: impl Into<OwnedFd>) -> Self {
         Self {
-            stream,
+            stream: stream.into(),
             splitter: LineSplitter::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -111,23 +105,16 @@ impl Connection {
     /// # Errors
     /// When the kernel says no.
     pub fn read_ready(&mut self, scratch: &mut [u8]) -> Result<Received, ConnectionError> {
-        let mut control = cmsg_space!([RawFd; MAX_PASSED]);
-        let (bytes, passed) = {
-            let mut parts = [IoSliceMut::new(scratch)];
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-            let fd = self.stream.as_raw_fd();
-            match recvmsg::<UnixAddr>(fd, &mut parts, Some(&mut control), flags) {
-                Ok(message) => (message.bytes, close_passed(&message)),
-                Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Received::Nothing),
-                Err(Errno::ECONNRESET) => return Ok(Received::End),
-                Err(error) => return Err(ConnectionError::Io(error.into())),
-            }
+        let received = match messages::receive(self.stream.as_fd(), scratch) {
+            Ok(None) => return Ok(Received::Nothing),
+            Ok(Some(received)) if received.len == 0 => return Ok(Received::End),
+            Ok(Some(received)) => received,
+            Err(error) if error.errno() == Errno::ECONNRESET as i32 => return Ok(Received::End),
+            Err(error) => return Err(ConnectionError::Io(error)),
         };
-        self.handles = self.handles.saturating_add(passed);
-        if bytes == 0 {
-            return Ok(Received::End);
-        }
-        self.splitter.push(scratch.get(..bytes).unwrap_or_default());
+        // What came along is closed with `received`.
+        self.handles = self.handles.saturating_add(received.fds.len());
+        self.splitter.push(scratch.get(..received.len).unwrap_or_default());
         Ok(Received::Some)
     }
 
@@ -175,12 +162,9 @@ impl Connection {
     /// When the kernel says no. A closed channel is no error: reading will find its end.
     pub fn write_ready(&mut self) -> Result<(), ConnectionError> {
         while let Some(line) = self.queue.front_mut() {
-            let fds = line.handle.as_ref().map(|handle| [handle.as_raw_fd()]);
-            let control = fds.as_ref().map(|fds| ControlMessage::ScmRights(fds));
-            let rest = [IoSlice::new(line.bytes.get(line.written..).unwrap_or_default())];
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            match sendmsg::<()>(self.stream.as_raw_fd(), &rest, control.as_slice(), flags, None) {
-                Ok(written) => {
+            let rest = line.bytes.get(line.written..).unwrap_or_default();
+            match messages::send(self.stream.as_fd(), rest, line.handle.as_ref().map(AsFd::as_fd)) {
+                Ok(Some(written)) => {
                     line.handle = None;
                     line.written = line.written.saturating_add(written);
                     self.queued_bytes = self.queued_bytes.saturating_sub(written);
@@ -188,14 +172,13 @@ impl Connection {
                         self.queue.pop_front();
                     }
                 }
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                Ok(None) => return Ok(()),
+                Err(error) if is_gone(&error) => {
                     self.deaf = true;
                     self.queue.clear();
                     self.queued_bytes = 0;
                 }
-                Err(error) => return Err(ConnectionError::Io(error.into())),
+                Err(error) => return Err(ConnectionError::Io(error)),
             }
         }
         Ok(())
@@ -214,17 +197,6 @@ impl AsFd for Connection {
     }
 }
 
-/// Closes what came along, and says how many there were.
-fn close_passed(message: &nix::sys::socket::RecvMsg<'_, '_, UnixAddr>) -> usize {
-    let mut count: usize = 0;
-    for control in message.cmsgs().into_iter().flatten() {
-        if let ControlMessageOwned::ScmRights(fds) = control {
-            for fd in fds {
-                count = count.saturating_add(1);
-                // It is ours alone and nobody else has heard of it; close(2) reports nothing of use here.
-                let _ = nix::unistd::close(fd);
-            }
-        }
-    }
-    count
+fn is_gone(error: &SysError) -> bool {
+    [Errno::EPIPE as i32, Errno::ECONNRESET as i32].contains(&error.errno())
 }

@@ -1,4 +1,4 @@
-//! All descriptors of the primary's side behind one: an epoll(7) instance that its owner watches. Carries out
+//! All descriptors of the primary's side behind one: a poller that its owner watches. Carries out
 //! what [`Primary`] orders and hands up what it reports.
 
 mod doors;
@@ -10,8 +10,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-
 use doors::Door;
 
 use super::connection::{Connection, ConnectionError, Received};
@@ -19,12 +17,12 @@ use super::sockets::{Socket, same_path};
 use super::{
     Action, ConnectionId, Farewell, Handle, Heard, Inherited, ListenerId, Policy, Primary, Report, UniqueId,
 };
+use crate::os::SysError;
+use crate::os::poller::{Interest, MAX_REPORTS, Poller};
 use crate::plan::Address;
 use crate::proto::node::{AddressType, Frame, UserText};
 use crate::time::Monotonic;
 
-/// Events taken in one turn.
-const EVENTS_PER_TURN: usize = 64;
 /// Bytes read from one channel in one turn.
 const READ_BYTES: usize = 64 * 1024;
 /// Reads of what a dead worker left: more than a socket's buffer holds.
@@ -59,10 +57,12 @@ pub enum HubError {
         /// Its place, from 0.
         number: usize,
         /// The kernel's word.
-        error: io::Error,
+        error: SysError,
     },
+    /// The channels cannot be watched.
+    Watch(io::Error),
     /// No channel could be made.
-    Channel(io::Error),
+    Channel(SysError),
     /// The worker has no open channel.
     NoChannel,
 }
@@ -70,8 +70,9 @@ pub enum HubError {
 impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inherited { number, error } => write!(f, "inherited socket {number}: {error}"),
-            Self::Channel(error) => write!(f, "no channel for a worker: {error}"),
+            Self::Inherited { number, error } => write!(f, "inherited socket {number}: failed to {error}"),
+            Self::Watch(error) => write!(f, "the workers' channels cannot be watched: {error}"),
+            Self::Channel(error) => write!(f, "no channel for a worker: failed to {error}"),
             Self::NoChannel => f.write_str("the worker has no open channel"),
         }
     }
@@ -83,7 +84,7 @@ impl std::error::Error for HubError {}
 #[derive(Debug)]
 pub struct Hub {
     primary: Primary,
-    epoll: Epoll,
+    poller: Poller,
     channels: BTreeMap<UniqueId, Link>,
     sockets: BTreeMap<ListenerId, Socket>,
     inherited_paths: Vec<PathBuf>,
@@ -97,7 +98,7 @@ pub struct Hub {
 #[derive(Debug)]
 struct Link {
     connection: Connection,
-    /// The epoll instance watches for room to write.
+    /// Watched for room to write, too.
     writing: bool,
 }
 
@@ -119,10 +120,9 @@ impl Hub {
             sockets.insert(ListenerId(u32::try_from(number).unwrap_or(u32::MAX)), socket);
             descriptions.push(Inherited { kind, address });
         }
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC);
         Ok(Self {
             primary: Primary::new(descriptions),
-            epoll: epoll.map_err(|error| HubError::Channel(error.into()))?,
+            poller: Poller::new().map_err(HubError::Watch)?,
             channels: BTreeMap::new(),
             sockets,
             inherited_paths,
@@ -141,8 +141,7 @@ impl Hub {
     /// When the kernel has no room.
     pub fn open(&mut self, worker: UniqueId, generation: u64, policy: Policy) -> Result<OwnedFd, HubError> {
         let (connection, theirs) = Connection::pair().map_err(HubError::Channel)?;
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, worker.get());
-        self.epoll.add(&connection, event).map_err(|error| HubError::Channel(error.into()))?;
+        self.poller.add(&connection, worker.get(), Interest::Read).map_err(HubError::Watch)?;
         self.channels.insert(worker, Link { connection, writing: false });
         self.primary.open(worker, generation, policy);
         Ok(theirs)
@@ -151,16 +150,15 @@ impl Hub {
     /// Does what can be done without waiting.
     pub fn turn(&mut self, now: Monotonic) -> Turn {
         let mut turn = Turn::default();
-        let mut events = [EpollEvent::empty(); EVENTS_PER_TURN];
-        // EINTR and the like: the next turn sees the same events.
-        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-        turn.more = count > 0;
+        // A look that fails is taken again in the next turn.
+        let tokens = self.poller.take().unwrap_or_default();
+        turn.more = tokens.len() >= MAX_REPORTS;
         let mut knocked = BTreeSet::new();
-        for event in events.iter().take(count) {
-            if event.data() & LISTENER_BIT != 0 {
-                knocked.insert(ListenerId(u32::try_from(event.data() & !LISTENER_BIT).unwrap_or(u32::MAX)));
-            } else if let Some(worker) = UniqueId::new(event.data()) {
-                self.channel_event(now, worker, event.events(), &mut turn.reports);
+        for token in tokens {
+            if token & LISTENER_BIT != 0 {
+                knocked.insert(ListenerId(u32::try_from(token & !LISTENER_BIT).unwrap_or(u32::MAX)));
+            } else if let Some(worker) = UniqueId::new(token) {
+                self.channel_event(now, worker, &mut turn.reports);
             }
         }
         let actions = self.primary.time_passed(now);
@@ -240,16 +238,14 @@ impl Hub {
         reports
     }
 
-    fn channel_event(&mut self, now: Monotonic, worker: UniqueId, flags: EpollFlags, out: &mut Vec<Report>) {
-        if flags.contains(EpollFlags::EPOLLOUT)
-            && let Some(link) = self.channels.get_mut(&worker)
+    fn channel_event(&mut self, now: Monotonic, worker: UniqueId, out: &mut Vec<Report>) {
+        if let Some(link) = self.channels.get_mut(&worker)
+            && link.writing
             && let Err(error) = link.connection.write_ready()
         {
             return self.broken(now, worker, &error, out);
         }
-        if flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
-            self.read(now, worker, out);
-        }
+        self.read(now, worker, out);
     }
 
     /// Reads once; whether there may be more.
@@ -312,7 +308,7 @@ impl Hub {
     fn drop_link(&mut self, worker: UniqueId) {
         if let Some(link) = self.channels.remove(&worker) {
             // Closing would do, but a child that is being started may hold a copy for a moment.
-            let _ = self.epoll.delete(&link.connection);
+            self.poller.remove(&link.connection);
         }
     }
 
@@ -369,6 +365,6 @@ impl Hub {
 impl AsFd for Hub {
     /// Readable when a turn has something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.0.as_fd()
+        self.poller.as_fd()
     }
 }

@@ -44,6 +44,10 @@ pub const MAX_BOUND: usize = 64;
 pub const MAX_QUEUED_BYTES: usize = 2 * crate::proto::node::MAX_LINE_BYTES;
 /// The most lines that wait for one worker that does not read.
 pub const MAX_QUEUED_LINES: usize = 65_536;
+/// In round-robin: so many connections may be on their way to one worker, handed over and not yet answered for. More
+/// than one, so that a worker need not wait for the next while ganger hears of the last; few, because they are what
+/// a worker that is stuck delays.
+pub const WINDOW: usize = 8;
 /// How often a handle that did not arrive is sent again.
 pub const MAX_HANDLE_TRIES: u32 = 5;
 /// The wait before a handle that did not arrive is sent again (the worker has no free descriptor).

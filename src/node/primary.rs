@@ -271,10 +271,10 @@ impl Primary {
         let Some((listener, connection)) = channel.on_their_way.remove(&ack) else { return };
         match self.rotations.get_mut(&listener) {
             Some(rotation) if accepted => {
-                rotation.taken(worker);
+                rotation.taken(worker, connection);
                 out.push(Action::CloseConnection { connection });
             }
-            Some(rotation) => rotation.refused(now, worker),
+            Some(rotation) => rotation.refused(now, worker, connection),
             None => out.push(Action::CloseConnection { connection }),
         }
     }
@@ -284,10 +284,10 @@ impl Primary {
         match channel.passed.pop_front() {
             None => {}
             Some(Passed::Connection { seq }) => {
-                if let Some((listener, _)) = channel.on_their_way.remove(&seq)
+                if let Some((listener, connection)) = channel.on_their_way.remove(&seq)
                     && let Some(rotation) = self.rotations.get_mut(&listener)
                 {
-                    rotation.not_arrived(now, worker);
+                    rotation.not_arrived(now, worker, connection);
                 }
             }
             Some(Passed::Answer(mut answer)) if answer.tries < MAX_HANDLE_TRIES => {

@@ -1,132 +1,181 @@
-//! Who gets the next connection of one listener, in turn. A worker has at most one connection on its way;
-//! the next one goes to it when it has answered. So a stuck worker delays one connection, not a queue, and
-//! what a dead worker had not answered goes to another.
+//! Who gets the next connection of one listener. Of the workers with room it is the one with the fewest
+//! connections on their way, and among equals the one whose last turn is longest ago: exactly even while all keep
+//! up, and past a worker that does not answer for as long as another does.
+//!
+//! A worker has at most [`WINDOW`] connections on their way; so a stuck one delays so many, not a queue. What a
+//! dead worker had not answered goes to others, before all that came later.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ConnectionId, HANDLE_RETRY, REFUSAL_REST, REFUSAL_REST_MAX, UniqueId};
+use super::{ConnectionId, HANDLE_RETRY, REFUSAL_REST, REFUSAL_REST_MAX, UniqueId, WINDOW};
 use crate::time::Monotonic;
 
 /// The turn-taking of one listener.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {
-    subscribers: BTreeSet<UniqueId>,
-    /// In the order of their turns.
-    free: VecDeque<UniqueId>,
-    /// One connection on its way to each.
-    busy: BTreeMap<UniqueId, ConnectionId>,
-    resting: BTreeMap<UniqueId, Monotonic>,
-    refusals: BTreeMap<UniqueId, u32>,
-    /// Came back from a worker; before all new ones.
-    waiting: VecDeque<ConnectionId>,
+    members: BTreeMap<UniqueId, Member>,
+    /// In the order in which they came, so that what came back from a worker is first.
+    waiting: BTreeSet<ConnectionId>,
+    turns: u64,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    /// Takes connections. One that does not may still answer for those on their way.
+    subscribed: bool,
+    on_their_way: BTreeSet<ConnectionId>,
+    last_turn: u64,
+    resting: Option<Monotonic>,
+    /// In a row.
+    refusals: u32,
+}
+
+impl Member {
+    /// So many connections can be sent to it now. One that has just refused is asked with a single one first.
+    fn room(&self) -> usize {
+        let window = if self.refusals > 0 { 1 } else { WINDOW };
+        let takes = self.subscribed && self.resting.is_none();
+        if takes { window.saturating_sub(self.on_their_way.len()) } else { 0 }
+    }
+
+    fn unsubscribe(&mut self) {
+        self.subscribed = false;
+        self.resting = None;
+        self.refusals = 0;
+    }
 }
 
 impl Rotation {
     pub(super) fn subscribe(&mut self, worker: UniqueId) {
-        if self.subscribers.insert(worker) && !self.busy.contains_key(&worker) {
-            self.free.push_back(worker);
+        let member = self.members.entry(worker).or_default();
+        if !member.subscribed {
+            member.subscribed = true;
+            // As if it had just had a turn: behind those who wait for theirs.
+            self.turns = self.turns.saturating_add(1);
+            member.last_turn = self.turns;
         }
     }
 
     /// No further connection for this worker. What is on its way may still be taken or refused.
     pub(super) fn unsubscribe(&mut self, worker: UniqueId) {
-        self.subscribers.remove(&worker);
-        self.free.retain(|free| *free != worker);
-        self.resting.remove(&worker);
-        self.refusals.remove(&worker);
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.unsubscribe();
+            self.forget_idle(worker);
+        }
     }
 
     /// The worker is gone. What was on its way waits for another.
     pub(super) fn gone(&mut self, worker: UniqueId) {
-        self.unsubscribe(worker);
-        if let Some(connection) = self.busy.remove(&worker) {
-            self.waiting.push_front(connection);
+        if let Some(member) = self.members.remove(&worker) {
+            self.waiting.extend(member.on_their_way);
         }
     }
 
     /// A new connection.
     pub(super) fn offer(&mut self, connection: ConnectionId) {
-        self.waiting.push_back(connection);
+        self.waiting.insert(connection);
     }
 
     /// So many connections can be handed out at once.
     pub(super) fn room(&self) -> usize {
-        self.free.len().saturating_sub(self.waiting.len())
+        let room: usize = self.members.values().map(Member::room).sum();
+        room.saturating_sub(self.waiting.len())
     }
 
     /// The next hand-over.
     pub(super) fn next(&mut self) -> Option<(UniqueId, ConnectionId)> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let worker = self.free.pop_front()?;
-        let connection = self.waiting.pop_front()?;
-        self.busy.insert(worker, connection);
-        Some((worker, connection))
+        let connection = *self.waiting.first()?;
+        let with_room = self.members.iter_mut().filter(|(_, member)| member.room() > 0);
+        let (worker, member) =
+            with_room.min_by_key(|(_, member)| (member.on_their_way.len(), member.last_turn))?;
+        self.waiting.remove(&connection);
+        self.turns = self.turns.saturating_add(1);
+        member.last_turn = self.turns;
+        member.on_their_way.insert(connection);
+        Some((*worker, connection))
     }
 
-    /// The worker took its connection.
-    pub(super) fn taken(&mut self, worker: UniqueId) -> Option<ConnectionId> {
-        let connection = self.busy.remove(&worker)?;
-        self.refusals.remove(&worker);
-        if self.subscribers.contains(&worker) {
-            self.free.push_back(worker);
+    /// The worker took a connection.
+    pub(super) fn taken(&mut self, worker: UniqueId, connection: ConnectionId) {
+        if let Some(member) = self.members.get_mut(&worker)
+            && member.on_their_way.remove(&connection)
+        {
+            member.refusals = 0;
+            self.forget_idle(worker);
         }
-        Some(connection)
     }
 
     /// The worker has no room (`maxConnections`), or its server is closed: it rests, ever longer.
-    pub(super) fn refused(&mut self, now: Monotonic, worker: UniqueId) {
-        let refusals = self.refusals.get(&worker).copied().unwrap_or(0);
-        let rest = REFUSAL_REST.saturating_mul(1 << refusals.min(16)).min(REFUSAL_REST_MAX);
-        self.come_back(now, worker, rest);
-        if self.subscribers.contains(&worker) {
-            self.refusals.insert(worker, refusals.saturating_add(1));
-        }
+    pub(super) fn refused(&mut self, now: Monotonic, worker: UniqueId, connection: ConnectionId) {
+        self.come_back(worker, connection, |member| {
+            let rest = REFUSAL_REST.saturating_mul(1 << member.refusals.min(16)).min(REFUSAL_REST_MAX);
+            member.refusals = member.refusals.saturating_add(1);
+            now + rest
+        });
     }
 
     /// The descriptor did not arrive (the worker has none free): it rests.
-    pub(super) fn not_arrived(&mut self, now: Monotonic, worker: UniqueId) {
-        self.come_back(now, worker, HANDLE_RETRY);
+    pub(super) fn not_arrived(&mut self, now: Monotonic, worker: UniqueId, connection: ConnectionId) {
+        self.come_back(worker, connection, |_| now + HANDLE_RETRY);
     }
 
-    fn come_back(&mut self, now: Monotonic, worker: UniqueId, rest: Duration) {
-        if let Some(connection) = self.busy.remove(&worker) {
-            self.waiting.push_front(connection);
+    fn come_back(
+        &mut self,
+        worker: UniqueId,
+        connection: ConnectionId,
+        rest: impl FnOnce(&mut Member) -> Monotonic,
+    ) {
+        let Some(member) = self.members.get_mut(&worker) else { return };
+        if !member.on_their_way.remove(&connection) {
+            return;
         }
-        if self.subscribers.contains(&worker) {
-            self.resting.insert(worker, now + rest);
+        self.waiting.insert(connection);
+        // All of a window that come back together are one refusal.
+        if member.subscribed && member.resting.is_none() {
+            member.resting = Some(rest(member));
+        }
+        self.forget_idle(worker);
+    }
+
+    fn forget_idle(&mut self, worker: UniqueId) {
+        if self
+            .members
+            .get(&worker)
+            .is_some_and(|member| !member.subscribed && member.on_their_way.is_empty())
+        {
+            self.members.remove(&worker);
         }
     }
 
     /// Who has rested enough takes turns again.
     pub(super) fn wake(&mut self, now: Monotonic) {
-        let rested: Vec<_> =
-            self.resting.iter().filter(|(_, until)| **until <= now).map(|(worker, _)| *worker).collect();
-        for worker in rested {
-            self.resting.remove(&worker);
-            self.free.push_back(worker);
+        for member in self.members.values_mut() {
+            member.resting.take_if(|until| *until <= now);
         }
     }
 
     /// When somebody has rested enough.
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
-        self.resting.values().min().copied()
+        self.members.values().filter_map(|member| member.resting).min()
     }
 
     /// Connections that nobody took.
     pub(super) fn abandon(&mut self) -> Vec<ConnectionId> {
-        self.waiting.drain(..).collect()
+        std::mem::take(&mut self.waiting).into_iter().collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn worker(id: u64) -> UniqueId {
         UniqueId::new(id).unwrap()
+    }
+
+    fn connection(id: usize) -> ConnectionId {
+        ConnectionId(id.try_into().unwrap())
     }
 
     fn rotation(workers: u64) -> Rotation {
@@ -139,68 +188,142 @@ mod tests {
         Monotonic::ZERO + Duration::from_millis(ms)
     }
 
-    #[test]
-    fn workers_take_turns_and_each_has_one_connection_on_its_way() {
-        let mut rotation = rotation(2);
-        assert_eq!(rotation.room(), 2);
-        (1..=3).for_each(|id| rotation.offer(ConnectionId(id)));
-        assert_eq!(rotation.next(), Some((worker(1), ConnectionId(1))));
-        assert_eq!(rotation.next(), Some((worker(2), ConnectionId(2))));
-        assert_eq!((rotation.next(), rotation.room()), (None, 0));
-        assert_eq!(rotation.taken(worker(1)), Some(ConnectionId(1)));
-        assert_eq!(rotation.next(), Some((worker(1), ConnectionId(3))));
+    /// Hands out all that can be handed out; the workers in their order.
+    fn handed(rotation: &mut Rotation) -> Vec<(u64, u64)> {
+        std::iter::from_fn(|| rotation.next())
+            .map(|(worker, connection)| (worker.get(), connection.0))
+            .collect()
     }
 
     #[test]
-    fn what_a_dead_worker_had_not_answered_goes_to_the_next_before_all_others() {
+    fn workers_take_turns_and_each_has_a_window_of_connections_on_their_way() {
         let mut rotation = rotation(2);
-        (1..=3).for_each(|id| rotation.offer(ConnectionId(id)));
-        rotation.next();
-        rotation.next();
+        assert_eq!(rotation.room(), 2 * WINDOW);
+        (0..2 * WINDOW + 1).for_each(|id| rotation.offer(connection(id)));
+        let all = handed(&mut rotation);
+        assert!(all.chunks(2).all(|pair| matches!(pair, [(1, _), (2, _)])), "{all:?}");
+        assert_eq!((all.len(), rotation.room()), (2 * WINDOW, 0));
+        rotation.taken(worker(2), connection(1));
+        assert_eq!(handed(&mut rotation), [(2, 2 * WINDOW as u64)]);
+    }
+
+    #[test]
+    fn workers_that_answer_get_exactly_the_same_number_whatever_their_number() {
+        for workers in [2, 3, 4] {
+            let mut rotation = rotation(workers);
+            let mut counts = BTreeMap::new();
+            for id in 0..100 * workers {
+                rotation.offer(ConnectionId(id));
+                let (worker, connection) = rotation.next().unwrap();
+                *counts.entry(worker).or_insert(0) += 1;
+                rotation.taken(worker, connection);
+            }
+            assert!(counts.values().all(|count| *count == 100), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_does_not_answer_gets_no_second_one_while_another_answers() {
+        let mut rotation = rotation(2);
+        for id in 0..100 {
+            rotation.offer(connection(id));
+            let (taker, connection) = rotation.next().unwrap();
+            if taker == worker(2) {
+                rotation.taken(taker, connection);
+            } else {
+                assert_eq!(connection, ConnectionId(0));
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_dead_worker_had_not_answered_goes_to_others_before_all_that_came_later() {
+        let mut rotation = rotation(2);
+        (0..2 * WINDOW + 1).for_each(|id| rotation.offer(connection(id)));
+        handed(&mut rotation);
+        rotation.taken(worker(1), connection(2));
         rotation.gone(worker(1));
-        rotation.taken(worker(2));
-        assert_eq!(rotation.next(), Some((worker(2), ConnectionId(1))));
+        (0..WINDOW).for_each(|id| rotation.taken(worker(2), connection(2 * id + 1)));
+        let expected: Vec<u64> = (0..WINDOW as u64).filter(|id| *id != 1).map(|id| 2 * id).collect();
+        let again = handed(&mut rotation);
+        assert_eq!(again.len(), WINDOW);
+        assert_eq!(again.iter().map(|(_, id)| *id).take(WINDOW - 1).collect::<Vec<_>>(), expected);
+        assert!(again.iter().all(|(worker, _)| *worker == 2));
+    }
+
+    #[test]
+    fn a_worker_that_joins_waits_for_its_turn() {
+        let mut rotation = rotation(2);
+        rotation.offer(connection(0));
+        assert_eq!(rotation.next(), Some((worker(1), connection(0))));
+        rotation.taken(worker(1), connection(0));
+        rotation.subscribe(worker(3));
+        (1..4).for_each(|id| rotation.offer(connection(id)));
+        assert_eq!(handed(&mut rotation), [(2, 1), (1, 2), (3, 3)]);
     }
 
     #[test]
     fn a_worker_that_refuses_rests_ever_longer_while_another_takes_the_connection() {
         let mut rotation = rotation(2);
-        rotation.offer(ConnectionId(1));
+        rotation.offer(connection(1));
         rotation.next();
-        rotation.refused(at(0), worker(1));
-        assert_eq!(rotation.next(), Some((worker(2), ConnectionId(1))));
+        rotation.refused(at(0), worker(1), connection(1));
+        assert_eq!(rotation.next(), Some((worker(2), connection(1))));
         assert_eq!(rotation.next_deadline(), Some(at(10)));
         rotation.wake(at(10));
-        rotation.offer(ConnectionId(2));
-        rotation.next();
-        rotation.refused(at(10), worker(1));
+        rotation.offer(connection(2));
+        assert_eq!(rotation.next(), Some((worker(1), connection(2))));
+        rotation.refused(at(10), worker(1), connection(2));
         assert_eq!(rotation.next_deadline(), Some(at(30)));
+    }
+
+    #[test]
+    fn a_window_that_comes_back_is_one_refusal_and_the_next_question_is_a_single_connection() {
+        let mut rotation = rotation(1);
+        (0..WINDOW).for_each(|id| rotation.offer(connection(id)));
+        handed(&mut rotation);
+        (0..WINDOW).for_each(|id| rotation.refused(at(0), worker(1), connection(id)));
+        assert_eq!((rotation.next_deadline(), rotation.room()), (Some(at(10)), 0));
+        rotation.wake(at(10));
+        assert_eq!(handed(&mut rotation), [(1, 0)]);
+        rotation.taken(worker(1), connection(0));
+        assert_eq!(handed(&mut rotation).len(), WINDOW - 1);
     }
 
     #[test]
     fn a_lone_worker_at_its_limit_is_asked_at_most_once_a_second() {
         let mut rotation = rotation(1);
-        rotation.offer(ConnectionId(1));
+        (0..WINDOW).for_each(|id| rotation.offer(connection(id)));
         let (mut now, mut asked) = (at(0), 0);
         while now < at(10_000) {
             rotation.wake(now);
-            rotation.next().unwrap();
-            asked += 1;
-            rotation.refused(now, worker(1));
+            let again = handed(&mut rotation);
+            asked += again.len();
+            again.iter().for_each(|(_, id)| rotation.refused(now, worker(1), ConnectionId(*id)));
             now = rotation.next_deadline().unwrap();
         }
-        assert!(asked < 20, "{asked}");
+        assert!(asked < 20 + WINDOW, "{asked}");
     }
 
     #[test]
     fn a_worker_that_closed_its_server_gets_nothing_more() {
         let mut rotation = rotation(1);
-        rotation.offer(ConnectionId(1));
+        rotation.offer(connection(1));
         rotation.next();
         rotation.unsubscribe(worker(1));
-        rotation.refused(at(0), worker(1));
+        rotation.refused(at(0), worker(1), connection(1));
         assert_eq!((rotation.next(), rotation.next_deadline()), (None, None));
-        assert_eq!(rotation.abandon(), [ConnectionId(1)]);
+        assert_eq!(rotation.abandon(), [connection(1)]);
+        assert!(rotation.members.is_empty());
+    }
+
+    #[test]
+    fn an_answer_for_what_is_not_on_its_way_changes_nothing() {
+        let mut rotation = rotation(1);
+        rotation.taken(worker(1), connection(9));
+        rotation.refused(at(0), worker(1), connection(9));
+        rotation.not_arrived(at(0), worker(2), connection(9));
+        assert_eq!((rotation.room(), rotation.next_deadline(), rotation.abandon()), (WINDOW, None, vec![]));
     }
 
     #[test]

@@ -1,24 +1,19 @@
 //! The listening sockets of an app as descriptors: the inherited ones, and those that ganger makes.
 
-use std::ffi::OsStr;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname, getsockopt,
-    listen, setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, setsockopt, socket, sockopt,
 };
 
 use super::bind::{BindAddress, BindRequest};
+use crate::os::{SysError, sockets};
 use crate::plan::{Address, SocketKind};
 
 /// What Node's own primary takes when the app names no backlog.
@@ -41,31 +36,19 @@ struct MadePath {
     inode: u64,
 }
 
-/// Accepts, whatever the address family.
-#[derive(Debug)]
-pub(super) enum Acceptor {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
 impl Socket {
     /// Takes an inherited socket, and says what it is. Sets `O_NONBLOCK`: Node does not, and would hang.
-    pub(super) fn inherited(fd: OwnedFd, backlog: Option<u32>) -> io::Result<(Self, SocketKind, Address)> {
-        let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
-        if !flags.contains(OFlag::O_NONBLOCK) {
-            fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-        }
-        let kind = match getsockopt(&fd, sockopt::SockType)? {
-            SockType::Stream => SocketKind::Stream,
-            SockType::Datagram => SocketKind::Datagram,
-            SockType::SeqPacket => SocketKind::SeqPacket,
-            SockType::Raw | SockType::Rdm => return Err(Errno::ESOCKTNOSUPPORT.into()),
-            _ => return Err(Errno::ESOCKTNOSUPPORT.into()),
-        };
-        let address = resolved(address(&fd)?);
+    pub(super) fn inherited(
+        fd: OwnedFd,
+        backlog: Option<u32>,
+    ) -> Result<(Self, SocketKind, Address), SysError> {
+        sockets::set_nonblocking(&fd, true)?;
+        let about = sockets::describe(&fd)?;
+        // One without a name is still found by its number.
+        let address = about.address.map_or_else(|| Address::Unix(PathBuf::new()), resolved);
         let backlog = backlog.unwrap_or(u32::MAX);
-        let datagram = kind == SocketKind::Datagram;
-        Ok((Self { fd: Arc::new(fd), datagram, backlog, made: None }, kind, address))
+        let datagram = about.kind == SocketKind::Datagram;
+        Ok((Self { fd: Arc::new(fd), datagram, backlog, made: None }, about.kind, address))
     }
 
     /// Makes a socket. The error is an errno.
@@ -92,26 +75,15 @@ impl Socket {
         let backlog = request.backlog.unwrap_or(NODE_BACKLOG);
         let socket = Self { fd: Arc::new(fd), datagram, backlog, made };
         if !datagram {
-            socket.listen().map_err(|error| errno(&error))?;
+            socket.listen().map_err(|error| error.errno())?;
         }
-        let address = address(&socket.fd).map_err(|error| errno(&error))?;
-        Ok((socket, address))
+        let address = sockets::local_address(&socket.fd).map_err(|error| error.errno())?;
+        Ok((socket, address.ok_or(Errno::EINVAL as i32)?))
     }
 
     /// Sets the wanted backlog (the kernel's own limit applies).
-    pub(super) fn listen(&self) -> io::Result<()> {
-        let most = i32::from(Backlog::MAXCONN);
-        let wanted = i32::try_from(self.backlog).unwrap_or(most).min(most);
-        Ok(listen(&self.fd, Backlog::new(wanted)?)?)
-    }
-
-    /// For round-robin.
-    pub(super) fn acceptor(&self) -> io::Result<Acceptor> {
-        let fd = self.fd.try_clone()?;
-        match address(&fd)? {
-            Address::Inet(_) => Ok(Acceptor::Tcp(TcpListener::from(fd))),
-            Address::Unix(_) | Address::Abstract(_) => Ok(Acceptor::Unix(UnixListener::from(fd))),
-        }
+    pub(super) fn listen(&self) -> Result<(), SysError> {
+        sockets::listen(&self.fd, self.backlog)
     }
 }
 
@@ -144,24 +116,6 @@ impl MadePath {
     }
 }
 
-impl Acceptor {
-    /// One connection, non-blocking and close-on-exec.
-    pub(super) fn accept(&self) -> io::Result<OwnedFd> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(stream.into())
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(stream.into())
-            }
-        }
-    }
-}
-
 /// The path that a worker names, when it is an inherited socket's by another name (`/var/run` for `/run`).
 pub(super) fn same_path<'a>(asked: &str, inherited: impl Iterator<Item = &'a Path>) -> Option<String> {
     let asked = Path::new(asked);
@@ -182,23 +136,6 @@ fn resolved(address: Address) -> Address {
             }
         }
         Address::Inet(_) | Address::Abstract(_) => address,
-    }
-}
-
-fn address(fd: &OwnedFd) -> io::Result<Address> {
-    let name: SockaddrStorage = getsockname(fd.as_raw_fd())?;
-    if let Some(v4) = name.as_sockaddr_in() {
-        return Ok(Address::Inet(std::net::SocketAddrV4::from(*v4).into()));
-    }
-    if let Some(v6) = name.as_sockaddr_in6() {
-        return Ok(Address::Inet(std::net::SocketAddrV6::from(*v6).into()));
-    }
-    // `SockaddrStorage` pads unix names; the standard library knows their length.
-    let name = UnixListener::from(fd.try_clone()?).local_addr()?;
-    match (name.as_pathname(), name.as_abstract_name()) {
-        (Some(path), _) => Ok(Address::Unix(path.to_owned())),
-        (None, Some(name)) => Ok(Address::Abstract(name.to_vec())),
-        (None, None) => Ok(Address::Unix(PathBuf::from(OsStr::from_bytes(b"")))),
     }
 }
 

@@ -101,7 +101,7 @@ fn in_round_robin_the_worker_is_told_where_it_listens() {
     let mut world = World::new(vec![tcp("[::]:3000")], ROUND_ROBIN, 1);
     let name = SockName { address: "::".into(), v6: true, port: 3000 };
     assert_eq!(world.outcome(1, PORT_3000), Outcome::RoundRobin(Some(name)));
-    assert_eq!(world.primary.accepting().collect::<Vec<_>>(), [(ListenerId(0), 1)]);
+    assert_eq!(world.primary.accepting().collect::<Vec<_>>(), [(ListenerId(0), WINDOW)]);
 }
 
 #[test]
@@ -215,11 +215,11 @@ fn a_connection_waits_for_the_workers_word_and_is_closed_then() {
     world.listen(1, PORT_3000);
     let handed = world.primary.accepted(ListenerId(0), ConnectionId(7));
     assert_eq!(handed, [new_connection(1, "g0", 1, 7)]);
-    assert_eq!(world.primary.accepting().collect::<Vec<_>>(), [(ListenerId(0), 0)]);
+    assert_eq!(world.primary.accepting().collect::<Vec<_>>(), [(ListenerId(0), WINDOW - 1)]);
     world.hear(1, r#"{"cmd":"NODE_HANDLE_ACK"}"#);
     let taken = world.hear(1, r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true,"seq":3}"#);
     assert_eq!(taken, [Action::CloseConnection { connection: ConnectionId(7) }]);
-    assert_eq!(world.primary.accepting().collect::<Vec<_>>(), [(ListenerId(0), 1)]);
+    assert_eq!(world.primary.accepting().collect::<Vec<_>>(), [(ListenerId(0), WINDOW)]);
 }
 
 #[test]
@@ -235,6 +235,26 @@ fn a_connection_on_its_way_to_a_worker_that_dies_or_refuses_goes_to_another() {
     assert_eq!(refused, []);
     assert_eq!(world.primary.next_deadline(), Some(world.now + REFUSAL_REST));
     assert_eq!(world.pass(10), [new_connection(2, "g1", 2, 7)]);
+}
+
+#[test]
+fn a_worker_that_dies_with_a_window_on_its_way_loses_none_of_it() {
+    let mut world = World::new(vec![tcp("[::]:3000")], ROUND_ROBIN, 2);
+    world.listen(1, PORT_3000);
+    let connections = 0..WINDOW as u64;
+    for id in connections.clone() {
+        assert_eq!(world.primary.accepted(ListenerId(0), ConnectionId(id)).len(), 1);
+    }
+    world.hear(1, r#"{"cmd":"NODE_HANDLE_ACK"}"#);
+    let taken = world.hear(1, r#"{"cmd":"NODE_CLUSTER","ack":3,"accepted":true,"seq":3}"#);
+    assert_eq!(taken, [Action::CloseConnection { connection: ConnectionId(2) }]);
+    world.listen(2, PORT_3000);
+    let mut gone = world.primary.closed(world.now, worker(1));
+    assert_eq!(gone.remove(0), Action::Report(Report::Disconnected { worker: worker(1) }));
+    let left: Vec<u64> = connections.filter(|id| *id != 2).collect();
+    let again: Vec<Action> =
+        left.iter().zip(1..).map(|(id, seq)| new_connection(2, "g1", seq, *id)).collect();
+    assert_eq!(gone, again);
 }
 
 #[test]

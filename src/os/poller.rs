@@ -54,6 +54,14 @@ impl Poller {
         Ok(self.0.add(fd, EpollEvent::new(interest.flags(), token))?)
     }
 
+    /// Waits for something else of `fd` from now on.
+    ///
+    /// # Errors
+    /// `ENOENT` when it is not in the set (epoll_ctl(2)).
+    pub fn change(&self, fd: impl AsFd, token: u64, interest: Interest) -> std::io::Result<()> {
+        Ok(self.0.modify(fd, &mut EpollEvent::new(interest.flags(), token))?)
+    }
+
     /// Removes `fd`.
     pub fn remove(&self, fd: impl AsFd) {
         // Not being in the set is what was asked for.

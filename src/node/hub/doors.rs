@@ -2,17 +2,14 @@
 //! there is room for.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::epoll::{EpollEvent, EpollFlags};
-
-use super::super::sockets::Acceptor;
 use super::super::{ConnectionId, ListenerId, Report};
 use super::{Hub, LISTENER_BIT, Turn};
+use crate::os::poller::Interest;
+use crate::os::sockets;
 use crate::time::Monotonic;
 
 /// Connections accepted in one turn.
@@ -23,7 +20,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A listener of round-robin.
 #[derive(Debug)]
 pub(super) struct Door {
-    acceptor: Acceptor,
+    socket: Arc<OwnedFd>,
     watched: bool,
     /// Someone may be waiting: not yet found empty.
     maybe_ready: bool,
@@ -46,21 +43,21 @@ impl Hub {
             let Some((listener, _)) = open.find(|(listener, _)| ready(*listener)) else { return };
             drop(open);
             let Some(door) = self.doors.get_mut(&listener) else { return };
-            match door.acceptor.accept() {
-                Ok(fd) => {
+            match sockets::accept(&door.socket) {
+                Ok(Some(fd)) => {
                     let connection = ConnectionId(self.next_connection);
                     self.next_connection = self.next_connection.saturating_add(1);
                     self.connections.insert(connection, Arc::new(fd));
                     let actions = self.primary.accepted(listener, connection);
                     self.perform(now, actions, &mut turn.reports);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => door.maybe_ready = false,
-                Err(error) if no_room(&error) => {
+                Ok(None) => door.maybe_ready = false,
+                Err(error) if error.is_shortage() => {
                     self.paused = Some(now + ACCEPT_PAUSE);
-                    turn.reports.push(Report::AcceptPaused { reason: error.to_string() });
+                    turn.reports.push(Report::AcceptPaused { reason: format!("failed to {error}") });
                     return;
                 }
-                // The client has gone again (accept(2), "Error handling"); the next one may be there.
+                // The client's trouble (accept(2), "Error handling"); the next one may be there.
                 Err(_) => {}
             }
         }
@@ -80,51 +77,34 @@ impl Hub {
                 && door.watched
             {
                 door.watched = false;
-                let _ = self.epoll.delete(&door.acceptor);
+                self.poller.remove(&door.socket);
             }
         }
         for (worker, link) in &mut self.channels {
             let wanted = link.connection.wants_write();
             if wanted != link.writing {
-                let out = if wanted { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-                let mut event = EpollEvent::new(EpollFlags::EPOLLIN | out, worker.get());
-                link.writing = self.epoll.modify(&link.connection, &mut event).is_ok() && wanted;
+                let interest = if wanted { Interest::ReadWrite } else { Interest::Read };
+                link.writing = self.poller.change(&link.connection, worker.get(), interest).is_ok() && wanted;
             }
         }
     }
 
     fn open_door(&mut self, listener: ListenerId) {
-        if let Some(socket) = self.sockets.get(&listener)
-            && !self.doors.contains_key(&listener)
-            && let Ok(acceptor) = socket.acceptor()
-        {
-            self.doors.insert(listener, Door { acceptor, watched: false, maybe_ready: false });
-        }
-        if let Some(door) = self.doors.get_mut(&listener) {
-            let event = EpollEvent::new(EpollFlags::EPOLLIN, LISTENER_BIT | u64::from(listener.0));
-            door.watched = matches!(self.epoll.add(&door.acceptor, event), Ok(()) | Err(Errno::EEXIST));
-        }
+        let Some(socket) = self.sockets.get(&listener) else { return };
+        let door = self.doors.entry(listener).or_insert_with(|| Door {
+            socket: Arc::clone(&socket.fd),
+            watched: false,
+            maybe_ready: false,
+        });
+        let token = LISTENER_BIT | u64::from(listener.0);
+        door.watched = self.poller.add(&door.socket, token, Interest::Read).is_ok();
     }
 
     pub(super) fn close_door(&mut self, listener: ListenerId) {
         if let Some(door) = self.doors.remove(&listener)
             && door.watched
         {
-            let _ = self.epoll.delete(&door.acceptor);
+            self.poller.remove(&door.socket);
         }
     }
-}
-
-impl AsFd for Acceptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener) => listener.as_fd(),
-        }
-    }
-}
-
-fn no_room(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOBUFS))
 }

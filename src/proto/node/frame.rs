@@ -124,6 +124,14 @@ impl Frame {
     /// # Errors
     /// When the line has no meaning; see [`FrameError`].
     pub fn parse(line: &[u8]) -> Result<Self, FrameError> {
+        match usual(line) {
+            Some(frame) => Ok(frame),
+            None => Self::parse_any(line),
+        }
+    }
+
+    /// What [`Self::parse`] does with a line that is not one of the usual ones.
+    fn parse_any(line: &[u8]) -> Result<Self, FrameError> {
         let text = std::str::from_utf8(line).map_err(|error| FrameError::NotJson(error.to_string()))?;
         let command = head::internal_command(line).map_err(|error| FrameError::NotJson(error.to_string()))?;
         match command.as_deref() {
@@ -209,6 +217,28 @@ impl AddressType {
     pub fn is_datagram(self) -> bool {
         matches!(self, Self::Udp4 | Self::Udp6)
     }
+}
+
+/// The two lines that come with every connection in round-robin, letter by letter as Node writes them: read without
+/// building JSON. Any other way to write the same is as good, and slower.
+fn usual(line: &[u8]) -> Option<Frame> {
+    if line == br#"{"cmd":"NODE_HANDLE_ACK"}"# {
+        return Some(Frame::HandleAck);
+    }
+    let rest = line.strip_prefix(br#"{"cmd":"NODE_CLUSTER","ack":"#)?;
+    let (ack, rest) = leading_number(rest)?;
+    let (_, rest) = leading_number(rest.strip_prefix(br#","accepted":true,"seq":"#)?)?;
+    (rest == b"}").then_some(Frame::Reply { ack, accepted: true })
+}
+
+/// A number of at most 15 digits as JSON writes it (no zero in front), and what follows.
+fn leading_number(text: &[u8]) -> Option<(Seq, &[u8])> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = text.split_at_checked(digits)?;
+    if number.is_empty() || number.len() > 15 || (number.len() > 1 && number.starts_with(b"0")) {
+        return None;
+    }
+    std::str::from_utf8(number).ok()?.parse().ok().map(|number| (number, rest))
 }
 
 /// JavaScript has one kind of number: `3000` and `3000.0` are the same. Anything else is as good as absent.
@@ -311,6 +341,31 @@ mod tests {
     fn a_deep_message_of_the_app_is_no_danger() {
         let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
         assert_eq!(Frame::parse(deep.as_bytes()), Ok(Frame::User(deep.clone())));
+    }
+
+    #[test]
+    fn the_usual_lines_mean_the_same_when_they_are_read_in_full() {
+        let usual_lines = [
+            r#"{"cmd":"NODE_HANDLE_ACK"}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":0,"accepted":true,"seq":0}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":123456789012345,"accepted":true,"seq":99}"#,
+        ];
+        for line in usual_lines {
+            let short = usual(line.as_bytes()).unwrap();
+            assert_eq!(Frame::parse_any(line.as_bytes()), Ok(short), "{line}");
+        }
+        for line in [
+            r#"{"cmd":"NODE_CLUSTER","ack":01,"accepted":true,"seq":0}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":,"accepted":true,"seq":0}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true,"seq":1.5}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":1e3,"accepted":true,"seq":1}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":false,"seq":1}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true,"seq":1,"accepted":false}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":1234567890123456,"accepted":true,"seq":1}"#,
+            r#"{"cmd":"NODE_HANDLE_ACK"} "#,
+        ] {
+            assert_eq!(usual(line.as_bytes()), None, "{line}");
+        }
     }
 
     #[test]

@@ -150,6 +150,10 @@ impl ToWorker {
     #[must_use]
     pub fn encode(&self, datagram: bool) -> Vec<u8> {
         let message = match self {
+            // Once for each connection in round-robin, so without building JSON.
+            Self::NewConnection { key, seq } if is_plain(&key.0) && !datagram => {
+                return new_connection(key, *seq);
+            }
             Self::User(UserText(text)) => return format!("{text}\n").into_bytes(),
             Self::HandleAck => json!({"cmd": "NODE_HANDLE_ACK"}),
             Self::HandleNack => json!({"cmd": "NODE_HANDLE_NACK"}),
@@ -193,6 +197,24 @@ impl SockName {
         let family = if self.v6 { "IPv6" } else { "IPv4" };
         json!({"address": self.address, "family": family, "port": self.port})
     }
+}
+
+/// A string that JSON writes as it is.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn new_connection(Key(key): &Key, seq: Seq) -> Vec<u8> {
+    format!(
+        concat!(
+            r#"{{"cmd":"NODE_HANDLE","type":"net.Native","#,
+            r#""msg":{{"cmd":"NODE_CLUSTER","act":"newconn","key":"{key}","seq":{seq}}}}}"#,
+            "\n"
+        ),
+        key = key,
+        seq = seq
+    )
+    .into_bytes()
 }
 
 fn cluster(mut message: Value) -> Value {
@@ -246,6 +268,18 @@ mod tests {
         let line = text(&answer(Outcome::RoundRobin(Some(name))));
         assert!(line.contains(r#""sockname":{"address":"::","family":"IPv6","port":3000}"#), "{line}");
         assert!(!line.contains("NODE_HANDLE"));
+    }
+
+    #[test]
+    fn a_connection_says_the_same_whether_its_key_is_plain_or_not() {
+        let value = |key: &str| -> Value {
+            let line = text(&ToWorker::NewConnection { key: Key(key.into()), seq: 7 });
+            assert!(line.ends_with('\n') && line.matches('\n').count() == 1, "{line:?}");
+            serde_json::from_str(&line).unwrap()
+        };
+        let expected = |key: &str| json!({"cmd": "NODE_HANDLE", "type": "net.Native", "msg": {"cmd": "NODE_CLUSTER", "act": "newconn", "key": key, "seq": 7}});
+        assert_eq!(value("g12"), expected("g12"));
+        assert_eq!(value("\"\n"), expected("\"\n"));
     }
 
     #[test]
