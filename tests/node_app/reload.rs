@@ -1,5 +1,6 @@
 //! Nothing is lost when the workers are replaced under load, and nothing changes when the new code is bad.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -28,44 +29,99 @@ fn address(run: &Run) -> SocketAddr {
     run.address().parse().unwrap()
 }
 
-/// Busy, thinking and short connections at once.
+/// Busy, thinking, idle and short connections at once.
 fn loads(address: SocketAddr) -> Vec<Running> {
     let load = |connections| Load::new(Target::Tcp(address)).connections(connections);
     vec![
         load(3).start(),
         load(4).pace(Pace::Closed(Duration::from_millis(5))).start(),
         load(4).pace(Pace::Closed(Duration::from_millis(150))).start(),
+        load(4).pace(Pace::Closed(Duration::from_millis(1500))).start(),
         load(2).close_each().start(),
     ]
 }
 
+/// Sent and lost.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    lost: u64,
+}
+
+/// Ends the loads; what they saw is printed as a row of a table.
+fn tally(what: &str, loads: Vec<Running>) -> (Tally, Vec<Report>) {
+    let reports: Vec<Report> = loads.into_iter().map(Running::stop).collect();
+    let sent = reports.iter().map(|report| report.sent).sum();
+    let lost = reports.iter().map(Report::lost).sum();
+    eprintln!("| {what} | {sent} | {lost} |");
+    (Tally { sent, lost }, reports)
+}
+
 #[track_caller]
 fn nothing_lost(what: &str, loads: Vec<Running>) {
-    let reports: Vec<Report> = loads.into_iter().map(Running::stop).collect();
-    let sent: u64 = reports.iter().map(|report| report.sent).sum();
-    let lost: u64 = reports.iter().map(Report::lost).sum();
-    eprintln!("{what}: {sent} requests, {lost} lost");
-    assert_eq!(lost, 0, "{reports:?}");
+    let (tally, reports) = tally(what, loads);
+    assert_eq!(tally.lost, 0, "{reports:?}");
 }
 
 fn answered(loads: &[Running]) -> u64 {
     loads.iter().map(Running::answered).sum()
 }
 
+/// Reloads under all these loads until each number is reached.
+fn rolled(app: App, what: &str, requests: u64) -> (Tally, Vec<Report>) {
+    let run = app.serve();
+    let loads = loads(address(&run));
+    let mut reloads = 0;
+    while reloads < 2 || answered(&loads) < requests {
+        ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+        reloads += 1;
+    }
+    let tally = tally(&format!("{what} | {reloads}"), loads);
+    run.stop();
+    tally
+}
+
+/// The same over https, by a client that is a Node program.
+fn rolled_https(app: App, what: &str, requests: u64) -> Tally {
+    let fixtures = prepared(&["tls"]);
+    let run = app.env("FIXTURES", fixtures.to_str().unwrap()).env("TLS", "1").serve();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/apps/load-client.cjs");
+    let mut command = Command::new(prepared(&["node", &newest()]));
+    let port = address(&run).port().to_string();
+    command.arg(script).env("PORT", port).env("WANTED", requests.to_string());
+    let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let (said, enough) = std::sync::mpsc::channel();
+    let last = std::thread::spawn(move || {
+        assert_eq!(lines.next().unwrap().unwrap(), "enough");
+        said.send(()).unwrap();
+        lines.next().unwrap().unwrap()
+    });
+    let mut reloads = 0;
+    while reloads < 2 || enough.try_recv().is_err() {
+        ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+        reloads += 1;
+        assert!(client.try_wait().unwrap().is_none(), "the client has ended");
+    }
+    drop(client.stdin.take());
+    let tally: serde_json::Value = serde_json::from_str(&last.join().unwrap()).unwrap();
+    client.wait().unwrap();
+    run.stop();
+    let [served, lost] = ["served", "lost"].map(|key| tally[key].as_u64().unwrap());
+    assert!(served >= requests && tally["short"].as_u64() > Some(0), "{tally}");
+    eprintln!("| {what} | {reloads} | {} | {lost} |", served + lost);
+    Tally { sent: served + lost, lost }
+}
+
+const BALANCES: [&str; 2] = ["shared", "round-robin"];
+
 #[test]
 fn soak_reloads_under_load_lose_nothing_with_both_balances() {
     for version in versions() {
-        for balance in ["shared", "round-robin"] {
+        for balance in BALANCES {
             let app = App::new(&version, SERVER).configured(&format!("[node]\nbalance = '{balance}'"));
-            let run = app.serve();
-            let loads = loads(address(&run));
-            let mut reloads = 0;
-            while reloads < 2 || answered(&loads) < wanted() {
-                ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
-                reloads += 1;
-            }
-            nothing_lost(&format!("node {version}, {balance}, {reloads} reloads"), loads);
-            run.stop();
+            let (tally, reports) = rolled(app, &format!("node {version}, http, {balance}"), wanted());
+            assert!(tally.lost == 0 && tally.sent >= wanted(), "{tally:?} {reports:?}");
         }
     }
 }
@@ -73,24 +129,24 @@ fn soak_reloads_under_load_lose_nothing_with_both_balances() {
 #[test]
 fn soak_reloads_under_https_load_lose_nothing() {
     for version in versions() {
-        let fixtures = prepared(&["tls"]);
-        let app = App::new(&version, SERVER).env("FIXTURES", fixtures.to_str().unwrap()).env("TLS", "1");
-        let run = app.serve();
-        let client = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/apps/load-client.cjs");
-        let mut command = Command::new(prepared(&["node", &newest()]));
-        command.arg(client).env("PORT", address(&run).port().to_string());
-        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        for _ in 0..2 {
-            ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
-        }
-        drop(client.stdin.take());
-        let output = client.wait_with_output().unwrap();
-        let tally: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        eprintln!("node {version}, https: {tally}");
-        assert_eq!(tally["lost"], 0, "on node {version}: {tally}");
-        assert!(tally["served"].as_u64().unwrap() > 100, "{tally}");
-        run.stop();
+        let app = App::new(&version, SERVER);
+        let tally = rolled_https(app, &format!("node {version}, https, shared"), wanted());
+        assert!(tally.lost == 0 && tally.sent >= wanted(), "{tally:?}");
     }
+}
+
+#[test]
+fn soak_without_the_preload_a_reload_loses_requests() {
+    // A busy connection keeps its worker until the last call.
+    let plain = "[node]\ndrain = false\n[stop]\ntimeout = '4s'";
+    let mut all = Tally::default();
+    for version in versions() {
+        let app = || App::new(&version, SERVER).configured(plain);
+        let (http, _) = rolled(app(), &format!("node {version}, http, shared, plain"), wanted());
+        let https = rolled_https(app(), &format!("node {version}, https, shared, plain"), wanted());
+        all = Tally { sent: all.sent + http.sent + https.sent, lost: all.lost + http.lost + https.lost };
+    }
+    assert!(all.lost > 0, "the preload is of no use: {all:?}");
 }
 
 #[test]
