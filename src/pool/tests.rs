@@ -312,9 +312,11 @@ fn whoever_waits_when_the_pool_is_stopped_hears_just_that() {
     for request in [reload, restart, scale] {
         assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Stopped);
     }
-    let finished = bench.effects.iter().find_map(|effect| match effect {
-        Effect::Announce(Announcement::ReloadFinished { generation, verdict }) => Some((generation, verdict)),
-        _ => None,
+    let finished = bench.effects.iter().find_map(|effect| {
+        if let Effect::Announce(Announcement::ReloadFinished { generation, verdict }) = effect {
+            return Some((generation, verdict));
+        }
+        None
     });
     let (generation, verdict) = finished.expect("nobody was told of the reload's end");
     assert_eq!((*generation, verdict.outcome), (GenerationId(2), Outcome::Stopped));
