@@ -25,6 +25,9 @@ use super::world::{Born, Group, Process, ProcessState, World};
 /// The first descriptor that sd_listen_fds(3) passes.
 const LISTEN_FDS_START: RawFd = 3;
 
+/// The most control groups that are kept in mind because they could not be removed.
+const MAX_LEFTOVERS: usize = 256;
+
 /// What one worker is told beyond its generation's environment.
 #[derive(Debug, Default)]
 struct Told {
@@ -42,7 +45,12 @@ impl Told {
 impl World {
     /// Starts a worker; whatever comes of it is told as a fact.
     pub(super) fn spawn(&mut self, now: Monotonic, worker: WorkerId, slot: Slot, generation: GenerationId) {
-        if let Err(failure) = self.try_spawn(now, worker, slot, generation) {
+        self.remove_leftovers();
+        let mut group = None;
+        if let Err(failure) = self.try_spawn(now, worker, slot, generation, &mut group) {
+            if let Some(group) = group {
+                self.remove_group(group);
+            }
             self.happened(Event::SpawnFailed { worker, failure });
         }
     }
@@ -62,8 +70,10 @@ impl World {
             return Ok(());
         }
         let program = |reason: String| SpawnFailure::Program(reason);
-        let identity = users::resolve(plan.command.user.as_deref(), plan.command.group.as_deref())
-            .map_err(|error| program(error.to_string()))?;
+        let identity =
+            users::resolve(plan.command.user.as_deref(), plan.command.group.as_deref()).map_err(|error| {
+                if error.is_shortage() { resources(error) } else { program(error.to_string()) }
+            })?;
         let mut env = environment::shared(std::env::vars_os(), plan);
         let mut argv = &plan.command.argv;
         let launch;
@@ -95,6 +105,7 @@ impl World {
         worker: WorkerId,
         slot: Slot,
         generation: GenerationId,
+        group: &mut Option<Group>,
     ) -> Result<(), SpawnFailure> {
         let Some(born) = self.generations.get(&generation) else {
             return Err(SpawnFailure::Program(format!("generation {generation} has no plan")));
@@ -106,7 +117,7 @@ impl World {
             told.set("JOURNAL_STREAM", stream);
         }
         let ready_pipe = self.ready_pipe(&plan, &mut told)?;
-        let group = self.make_group(worker, &plan);
+        *group = self.make_group(worker, &plan);
         let channel = self.channel(worker, generation, &plan, &mut told)?;
         let mut fds: Vec<(RawFd, BorrowedFd<'_>)> = Vec::new();
         let mut stdin = self.null.as_fd();
@@ -142,7 +153,7 @@ impl World {
         generation: GenerationId,
         plan: &Plan,
         spawning: Spawning,
-        group: Option<Group>,
+        group: &mut Option<Group>,
         ready_pipe: Option<(OwnedFd, OwnedFd, RawFd)>,
     ) -> Result<(), SpawnFailure> {
         let pid = spawning.child().pid();
@@ -163,6 +174,7 @@ impl World {
             .filter(|_| plan.protocol != Protocol::Node);
         self.by_pid.insert(pid, worker);
         let state = ProcessState::Starting(spawning, token);
+        let group = group.take();
         let process = Process { slot, generation, pid, state, group, ready_fd, lookout, draining: false };
         self.processes.insert(worker, process);
         Ok(())
@@ -200,11 +212,26 @@ impl World {
         }
     }
 
-    /// Removes the control group of a worker that is gone.
-    pub(super) fn remove_group(&mut self, group: &Group) {
-        if let Err(error) = group.handle.remove() {
-            self.warn_once(format!("a control group stays behind: failed to {error}"));
+    /// Removes the control group of a worker that is gone. When somebody is still in it, or the kernel has no room to
+    /// look, it is tried again with the next birth or death.
+    pub(super) fn remove_group(&mut self, group: Group) {
+        match group.handle.remove() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => self.warn_once(format!("a control group stays behind: failed to {error}")),
         }
+        if self.leftovers.len() < MAX_LEFTOVERS {
+            self.leftovers.push(group);
+        }
+    }
+
+    /// Groups that could not be removed: whoever is left in them belongs to nobody any more.
+    pub(super) fn remove_leftovers(&mut self) {
+        self.leftovers.retain(|group| {
+            // Not killed or not removed: what counts is whether it is there the next time.
+            let _ = group.handle.kill();
+            !group.handle.remove().unwrap_or(false)
+        });
     }
 
     /// Forgets a worker that never ran. Its process is reaped as an orphan.
@@ -213,7 +240,7 @@ impl World {
             self.by_pid.remove(&process.pid);
             self.forget_descriptors(&mut process);
             if let Some(group) = process.group {
-                self.remove_group(&group);
+                self.remove_group(group);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 
 use crate::os::pidfd::{Child, ExitStatus};
-use crate::os::process::{Launch, Program, Template};
+use crate::os::process::{Launch, Program, SpawnError, Template};
 use crate::plan::HealthCheck;
 use crate::pool::{Event, WorkerId};
 use crate::time::{Monotonic, format_span};
@@ -20,6 +20,21 @@ pub(super) struct Check {
     child: Child,
     /// When it is killed.
     deadline: Monotonic,
+}
+
+/// Why a command did not get to ask.
+enum NotAsked {
+    /// The machine has no room for it now.
+    Shortage(String),
+    /// It cannot be started as it stands.
+    Broken(String),
+}
+
+impl NotAsked {
+    fn because(error: &dyn std::fmt::Display, is_shortage: bool) -> Self {
+        let reason = format!("the health check failed to {error}");
+        if is_shortage { Self::Shortage(reason) } else { Self::Broken(reason) }
+    }
 }
 
 impl World {
@@ -39,16 +54,22 @@ impl World {
                 let check = Check { worker, child, deadline: now + health.timeout };
                 self.checks.insert(check.child.pid(), check);
             }
-            Err(reason) => self.happened(Event::Probed { worker, outcome: Err(reason) }),
+            // That ganger has no room for the command says nothing about the worker.
+            Err(NotAsked::Shortage(reason)) => {
+                self.warn_once(format!("workers' health is not asked for: {reason}"));
+                self.happened(Event::Probed { worker, outcome: Ok(()) });
+            }
+            Err(NotAsked::Broken(reason)) => self.happened(Event::Probed { worker, outcome: Err(reason) }),
         }
         true
     }
 
-    fn start_check(&self, worker: WorkerId, argv: &[OsString]) -> Result<Child, String> {
-        let process = self.processes.get(&worker).ok_or_else(|| "it is gone".to_owned())?;
-        let plan = self.plan_of(worker).ok_or_else(|| "it is gone".to_owned())?;
+    fn start_check(&self, worker: WorkerId, argv: &[OsString]) -> Result<Child, NotAsked> {
+        let gone = || NotAsked::Broken("it is gone".to_owned());
+        let process = self.processes.get(&worker).ok_or_else(gone)?;
+        let plan = self.plan_of(worker).ok_or_else(gone)?;
         let identity = crate::os::users::resolve(plan.command.user.as_deref(), plan.command.group.as_deref())
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| NotAsked::because(&error, error.is_shortage()))?;
         let mut env = environment::shared(std::env::vars_os(), &plan);
         env.insert("GANGER_APP".into(), self.app.clone().into());
         env.insert("GANGER_WORKER".into(), process.slot.to_string().into());
@@ -60,8 +81,8 @@ impl World {
             identity: identity.as_ref(),
             open_files: self.open_files,
         };
-        let failed = |error: &dyn std::fmt::Display| format!("the health check failed to {error}");
-        let template = Template::new(&program).map_err(|error| failed(&error))?;
+        let failed = |error: SpawnError| NotAsked::because(&error, error.is_shortage());
+        let template = Template::new(&program).map_err(failed)?;
         let null = self.null.as_fd();
         let spawning = template
             .spawn(&Launch {
@@ -72,8 +93,8 @@ impl World {
                 cgroup: None,
                 new_session: true,
             })
-            .map_err(|error| failed(&error))?;
-        spawning.go().map_err(|error| failed(&error))?;
+            .map_err(failed)?;
+        spawning.go().map_err(|error| NotAsked::because(&error, error.is_shortage()))?;
         Ok(spawning.into_child())
     }
 

@@ -98,7 +98,7 @@ impl World {
             // It was reaped: its number may be that of a worker born since, which keeps it.
             self.forget_descriptors(&mut process);
             if let Some(group) = process.group {
-                self.remove_group(&group);
+                self.remove_group(group);
             }
         }
         self.happened(Event::Vacated { worker });

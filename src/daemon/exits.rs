@@ -41,6 +41,7 @@ impl World {
                 None => break,
             }
         }
+        self.remove_leftovers();
         if orphans {
             self.sweep_orphans();
         }
@@ -79,7 +80,7 @@ impl World {
                 if let Some(process) = self.processes.remove(&worker)
                     && let Some(group) = process.group
                 {
-                    self.remove_group(&group);
+                    self.remove_group(group);
                 }
                 self.happened(Event::SpawnFailed { worker, failure });
                 return;

@@ -102,10 +102,14 @@ impl World {
         };
         let target = match &probe.address {
             ProbeAddress::Shared => self.shared_target(process)?,
-            ProbeAddress::Inet(template) => Target::Inet(template.render(process.slot.0)),
+            ProbeAddress::Inet(template) => {
+                let address = template.render(process.slot.0);
+                let parsed = address.parse().map_err(|_| format!("{address} is no address"))?;
+                Target::Inet(parsed)
+            }
             ProbeAddress::Unix(template) => Target::Unix(template.render(process.slot.0).into()),
         };
-        Ok(Question { target, path: probe.path.clone(), host: probe.host.clone(), timeout })
+        Ok(Question { target, path: probe.path.clone(), host: probe.host.clone(), timeout, is_ready })
     }
 
     fn shared_target(&self, process: &Process) -> Result<Target, String> {

@@ -20,6 +20,7 @@ mod prober;
 mod publishing;
 mod readiness;
 mod reading;
+mod repeating;
 mod request;
 pub mod runtime_dir;
 mod setup;

@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::os::{procfs, sock_diag};
+use nix::libc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::os::{procfs, sock_diag};
 
 /// The longest status line that is read, in bytes.
 const MAX_STATUS_LINE: usize = 1024;
@@ -18,6 +20,8 @@ pub(super) struct Question {
     pub(super) path: String,
     pub(super) host: String,
     pub(super) timeout: Duration,
+    /// It was ready before it is asked.
+    pub(super) is_ready: bool,
 }
 
 /// So many connections are made to a shared socket until the worker in question has accepted one.
@@ -28,8 +32,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Where the worker is reached.
 #[derive(Debug, Clone)]
 pub(super) enum Target {
-    /// `host:port`; a name is resolved by the system.
-    Inet(String),
+    /// An address of the worker's own.
+    Inet(SocketAddr),
     /// The shared TCP socket; only what one of these processes accepts counts.
     Shared(SocketAddr, Vec<u32>),
     /// A unix socket.
@@ -46,15 +50,17 @@ pub(super) async fn ask(question: Question) -> Result<(), String> {
 }
 
 async fn converse(question: Question) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("cannot connect: {error}");
     match &question.target {
-        Target::Inet(address) => {
-            let stream = TcpStream::connect(address.as_str()).await.map_err(failed)?;
-            exchange(stream, &question).await
-        }
+        Target::Inet(address) => match TcpStream::connect(address).await {
+            Ok(stream) => exchange(stream, &question).await,
+            Err(error) => unconnected(&error, question.is_ready),
+        },
         Target::Shared(address, pids) => {
             for _ in 0..MAX_KNOCKS {
-                let stream = TcpStream::connect(address).await.map_err(failed)?;
+                let stream = match TcpStream::connect(address).await {
+                    Ok(stream) => stream,
+                    Err(error) => return unconnected(&error, question.is_ready),
+                };
                 if is_accepted_by(&stream, pids).await {
                     return exchange(stream, &question).await;
                 }
@@ -62,11 +68,22 @@ async fn converse(question: Question) -> Result<(), String> {
             // Others were quicker each time: that says nothing about this worker.
             Ok(())
         }
-        Target::Unix(path) => {
-            let stream = UnixStream::connect(path).await.map_err(failed)?;
-            exchange(stream, &question).await
-        }
+        Target::Unix(path) => match UnixStream::connect(path).await {
+            Ok(stream) => exchange(stream, &question).await,
+            Err(error) => unconnected(&error, question.is_ready),
+        },
     }
+}
+
+/// What a connection that was not made says about the worker: nothing when it was ganger that had no descriptor, no
+/// memory or no port left to ask with. A worker that was never ready is not ready for that.
+fn unconnected(error: &std::io::Error, is_ready: bool) -> Result<(), String> {
+    // Not EAGAIN: the queue of a unix socket is full, which is the worker's doing (unix(7)).
+    let ours = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOBUFS, libc::EADDRNOTAVAIL];
+    if is_ready && error.raw_os_error().is_some_and(|errno| ours.contains(&errno)) {
+        return Ok(());
+    }
+    Err(format!("cannot connect: {error}"))
 }
 
 /// Waits until somebody has accepted the connection; was it one of these processes? Without a way to know, it was.
@@ -126,6 +143,16 @@ fn judge(answer: &[u8]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f20_a_ready_worker_is_not_blamed_for_what_ganger_lacks() {
+        let error = std::io::Error::from_raw_os_error;
+        assert_eq!(unconnected(&error(libc::EMFILE), true), Ok(()));
+        assert!(unconnected(&error(libc::EMFILE), false).is_err(), "it was never seen to answer");
+        for of_the_worker in [libc::ECONNREFUSED, libc::ENOENT, libc::EAGAIN] {
+            assert!(unconnected(&error(of_the_worker), true).is_err());
+        }
+    }
 
     #[test]
     fn a_status_below_400_is_health() {

@@ -16,7 +16,7 @@ use crate::os::cgroup::Delegated;
 use crate::os::poller::Interest;
 use crate::os::signals::{self, Signals};
 use crate::os::sockets::SocketPath;
-use crate::os::{clock, files, messages, pidfd, rlimit, sockets, users};
+use crate::os::{clock, files, kin, messages, pidfd, rlimit, sockets, users};
 use crate::plan::{Address, Plan, Protocol};
 use crate::pool::Pool;
 use crate::proto::listen_fds::FdName;
@@ -33,6 +33,7 @@ use super::event_loop;
 use super::inbox::Inbox;
 use super::output::{self, Output};
 use super::reading::Reader;
+use super::repeating::Repeated;
 use super::request::RunRequest;
 use super::runtime_dir::{self, PRIVATE_SOCKET};
 use super::subjects::{Subject, Subjects};
@@ -184,6 +185,7 @@ async fn serve(
         upward_token: None,
         watchdog,
         schedule: Schedule::default(),
+        repeated: Repeated::default(),
         view,
         notices,
         findings,
@@ -268,6 +270,7 @@ fn world(
     let groups = control_groups(plan);
     if groups.is_none() {
         pidfd::set_child_subreaper().map_err(failed)?;
+        kin::keep_open();
     }
     // Once and never again: the flag lies on what all workers share. Programs that take their socket as descriptor 0
     // (inetd's way) expect accept(2) to wait, and often cannot go on after EAGAIN.
@@ -290,6 +293,7 @@ fn world(
         notify,
         notify_path,
         groups,
+        leftovers: Vec::new(),
         output: Output::here(request.color),
         null: files::open_null().map_err(failed)?,
         open_files: rlimit::raise_open_files().ok(),

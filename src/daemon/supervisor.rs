@@ -19,6 +19,7 @@ use super::calendar::Schedule;
 use super::inbox::Inbox;
 use super::prober::{self, Question};
 use super::reading::Reader;
+use super::repeating::Repeated;
 use super::subjects::{Subject, Token};
 use super::telling;
 use super::world::World;
@@ -58,6 +59,7 @@ pub(super) struct Supervisor {
     pub(super) upward_token: Option<Token>,
     pub(super) watchdog: Option<Watchdog>,
     pub(super) schedule: Schedule,
+    pub(super) repeated: Repeated,
     pub(super) view: watch::Sender<Arc<View>>,
     pub(super) notices: broadcast::Sender<Notice>,
     pub(super) findings: mpsc::Sender<Finding>,
@@ -236,7 +238,10 @@ impl Supervisor {
             let (slot, generation, pid) = (process.slot, process.generation, Some(process.pid));
             Some(WorkerLabel { worker, slot, generation, pid })
         };
-        telling::announce(announcement, telling::subject(announcement).and_then(label));
+        let about = telling::subject(announcement).and_then(label);
+        if !self.repeated.is_known(announcement, about.map(|label| label.slot)) {
+            telling::announce(announcement, about);
+        }
         if let Some(notice) = Notice::new(announcement, label) {
             // Nobody listening is the usual case.
             let _ = self.notices.send(notice);

@@ -67,7 +67,7 @@ fn about_worker(announcement: &Announcement, label: Option<WorkerLabel>) {
     let slot = own.or(label.map(|label| label.slot.0));
     let generation = label.map(|label| label.generation.0);
     let pid = label.and_then(|label| label.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
-    let place = slot.map_or_else(String::new, |slot| format!("worker {slot}"));
+    let place = slot.map_or_else(|| "a worker that never ran".to_owned(), |slot| format!("worker {slot}"));
     let (is_warning, id, text) = match announcement {
         Announcement::WorkerStarted { .. } => {
             (false, message_id::WORKER_STARTED, format!("{place} started{pid}"))

@@ -51,6 +51,8 @@ pub(super) struct World {
     pub(super) notify_path: PathBuf,
     /// Where workers' control groups are made, when there is such a place.
     pub(super) groups: Option<Delegated>,
+    /// Control groups of workers that are gone, still to be removed.
+    pub(super) leftovers: Vec<Group>,
     pub(super) output: Output,
     pub(super) null: OwnedFd,
     pub(super) open_files: Option<Limit>,

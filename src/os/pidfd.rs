@@ -150,6 +150,14 @@ fn wait_id(kind: libc::idtype_t, id: libc::id_t, flags: i32) -> nix::Result<Opti
     }
 }
 
+/// Whether a child of ours has ended, without reaping it; who is no child counts as ended.
+#[must_use]
+pub fn child_has_ended(pid: u32) -> bool {
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    let id = libc::id_t::try_from(pid).unwrap_or(libc::id_t::MAX);
+    wait_id(libc::P_PID, id, flags).map_or(true, |ended| ended.is_some())
+}
+
 /// The most orphans that one call of [`reap_orphans`] takes, so that a flood cannot hold up the event loop.
 pub const MAX_ORPHANS_AT_ONCE: usize = 256;
 
