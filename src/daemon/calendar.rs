@@ -1,8 +1,10 @@
 //! When `recycle.calendar` comes round, on the clock that deadlines live on. What is done then is the pool's
 //! to decide; what the expression means is the plan's.
 //!
-//! The expression speaks of the wall clock, which may be set while ganger waits. So the next moment is
-//! computed anew whenever it seems to have come, and at least every hour.
+//! The expression speaks of the wall clock, which may be set while ganger waits, or stand still in a suspend as far as
+//! ganger can tell. So the next moment is computed anew whenever it seems to have come, when the clock was set, and at
+//! least every hour (for a new time zone, of which nobody tells). A clock that is put right by hours does not make
+//! workers older: moments that it jumped over, or comes to again, are no reason to replace them all.
 
 use std::time::Duration;
 
@@ -10,8 +12,11 @@ use crate::os::clock::LocalTime;
 use crate::plan::{Calendar, CivilTime};
 use crate::time::Monotonic;
 
-/// The wall clock is looked at this often, because nobody says when it was set.
+/// The wall clock is looked at this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
+/// A clock that is set by less than this is put right: a moment that it jumps over counts, and one that it comes to
+/// again does not. By more, it is another time.
+const PUT_RIGHT: Duration = Duration::from_secs(3600);
 /// So many moments of the wall clock's second time through an hour are passed over (end of daylight saving).
 const MAX_REPEATED: usize = 7200;
 
@@ -21,6 +26,8 @@ pub(super) struct Schedule {
     calendar: Option<Calendar>,
     /// The next moment, since the epoch; `None`: there is none.
     due: Option<Duration>,
+    /// The last moment that came round, since the epoch.
+    last: Option<Duration>,
     /// When the wall clock is looked at again.
     look_at: Option<Monotonic>,
 }
@@ -30,6 +37,7 @@ impl Schedule {
     pub(super) fn follow(&mut self, calendar: Option<&Calendar>, now: Monotonic, wall: Duration) {
         if self.calendar.as_ref() != calendar {
             self.calendar = calendar.cloned();
+            self.last = None;
             self.plan_ahead(now, wall);
         }
     }
@@ -44,13 +52,21 @@ impl Schedule {
         if self.look_at.is_none_or(|at| now < at) {
             return false;
         }
-        let elapsed = self.due.is_some_and(|due| due <= wall);
+        self.clock_was_set(now, wall)
+    }
+
+    /// The wall clock may show anything now. Whether the calendar came round with that.
+    pub(super) fn clock_was_set(&mut self, now: Monotonic, wall: Duration) -> bool {
+        let elapsed = self.due.filter(|due| *due <= wall && wall.saturating_sub(*due) < PUT_RIGHT);
+        self.last = elapsed.or(self.last);
         self.plan_ahead(now, wall);
-        elapsed
+        elapsed.is_some()
     }
 
     fn plan_ahead(&mut self, now: Monotonic, wall: Duration) {
-        self.due = self.calendar.as_ref().and_then(|calendar| next_moment(calendar, wall));
+        let again = self.last.filter(|last| *last > wall && last.saturating_sub(wall) < PUT_RIGHT);
+        let from = again.unwrap_or(wall);
+        self.due = self.calendar.as_ref().and_then(|calendar| next_moment(calendar, from));
         self.look_at = self.calendar.as_ref().map(|_| {
             let wait = self.due.map_or(LOOK_AGAIN, |due| due.saturating_sub(wall));
             now + wait.min(LOOK_AGAIN)
@@ -116,10 +132,40 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_forward_past_the_time_makes_it_due_within_the_hour() {
+    fn f37_a_clock_set_by_hours_reschedules_and_replaces_nobody() {
+        for jump in [DAY, 10 * HOUR, 400 * DAY] {
+            let mut schedule = following("16:00 UTC", NOON);
+            assert!(!schedule.clock_was_set(at(MINUTE), NOON + jump + MINUTE), "{jump:?} forth");
+            assert!(schedule.next_look() <= Some(at(HOUR + MINUTE)));
+            assert!(!schedule.clock_was_set(at(2 * MINUTE), NOON + 2 * MINUTE), "{jump:?} back");
+            assert!(!schedule.has_elapsed(at(3 * HOUR), NOON + 3 * HOUR));
+            assert!(schedule.has_elapsed(at(4 * HOUR), NOON + 4 * HOUR), "it comes at its own time");
+        }
+        // Nobody told of it, and it is found out by the next look.
         let mut schedule = following("16:00 UTC", NOON);
-        assert!(schedule.has_elapsed(at(HOUR), NOON + 10 * HOUR));
+        assert!(!schedule.has_elapsed(at(HOUR), NOON + 10 * HOUR));
         assert!(!schedule.has_elapsed(at(2 * HOUR), NOON + 11 * HOUR));
+    }
+
+    #[test]
+    fn f37_a_clock_set_to_just_before_the_calendars_time_makes_it_come_then() {
+        let mut schedule = following("16:00 UTC", NOON);
+        assert!(!schedule.clock_was_set(at(MINUTE), NOON + 4 * HOUR - MINUTE));
+        assert_eq!(schedule.next_look(), Some(at(2 * MINUTE)));
+        assert!(schedule.has_elapsed(at(2 * MINUTE), NOON + 4 * HOUR));
+    }
+
+    #[test]
+    fn f37_a_clock_put_right_by_seconds_neither_skips_the_calendar_nor_repeats_it() {
+        let second = Duration::from_secs(1);
+        let mut schedule = following("12:30 UTC", NOON);
+        assert!(schedule.clock_was_set(at(29 * MINUTE), NOON + 30 * MINUTE + second), "jumped over");
+        assert!(!schedule.clock_was_set(at(29 * MINUTE), NOON + 30 * MINUTE - second), "set back a little");
+        assert!(!schedule.has_elapsed(at(89 * MINUTE), NOON + 90 * MINUTE));
+        let mut schedule = following("12:30 UTC", NOON);
+        assert!(schedule.has_elapsed(at(30 * MINUTE), NOON + 30 * MINUTE));
+        assert!(!schedule.clock_was_set(at(31 * MINUTE), NOON + 29 * MINUTE));
+        assert_ne!(schedule.next_look(), Some(at(32 * MINUTE)), "once was enough");
     }
 
     #[test]

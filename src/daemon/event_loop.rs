@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use crate::dbus::Ask;
 use crate::os::pipes;
-use crate::os::timer::Timer;
+use crate::os::timer::{ClockWatch, Timer};
 use crate::os::watched::watched;
 use crate::pool::Effect;
 
@@ -21,6 +21,8 @@ pub(super) async fn run(
     let reports = watched(pipes::duplicate(supervisor.world.subjects.poller())?)?;
     let mut timer = Timer::new()?;
     let elapsed = watched(pipes::duplicate(&timer)?)?;
+    let mut wall_clock = ClockWatch::new()?;
+    let clock_set = watched(pipes::duplicate(&wall_clock)?)?;
     // Only now: workers may take every descriptor that is left.
     supervisor.begin(first);
     loop {
@@ -34,6 +36,7 @@ pub(super) async fn run(
             ready = reports.readable() => { unread = Some(ready?); Wake::Reports }
             Some(finding) = found.recv() => Wake::Found(finding),
             Some(ask) = asks.recv() => Wake::Asked(ask),
+            set = clock_set.readable() => { set?.clear_ready(); wall_clock.heard(); Wake::ClockSet }
             passed = elapsed.readable() => { passed?.clear_ready(); timer.elapsed(); Wake::Deadline }
         };
         supervisor.take_in(wake);

@@ -42,6 +42,7 @@ pub(super) enum Wake {
     Reports,
     Asked(Ask),
     Found(Finding),
+    ClockSet,
     Deadline,
 }
 
@@ -125,6 +126,11 @@ impl Supervisor {
             Wake::Reports => self.take_all_reports(),
             Wake::Asked(ask) => self.take_ask(ask),
             Wake::Found(Finding(event)) => self.feed(event),
+            Wake::ClockSet => {
+                if self.schedule.clock_was_set(clock::now(), clock::wall()) {
+                    self.feed(Event::CalendarElapsed);
+                }
+            }
             Wake::Deadline => {
                 let now = clock::now();
                 self.world.look_for_listeners(now);

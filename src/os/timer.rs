@@ -1,5 +1,5 @@
-//! A deadline as a descriptor, readable once it has passed (timerfd_create(2)). What is due then is decided
-//! elsewhere.
+//! A deadline as a descriptor, readable once it has passed, and word of a wall clock that was set
+//! (timerfd_create(2)). What is due then is decided elsewhere.
 //!
 //! The runtime's own timers keep their time in a wheel: on the way to a far deadline they wake the process several
 //! times, and they round to milliseconds. This one wakes it once, on time.
@@ -7,11 +7,15 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use super::error::{Attempted, Result};
 use crate::time::Monotonic;
+
+/// A moment of the wall clock that no timer lives to see, some thousand years ahead.
+const NEVER: Duration = Duration::from_secs(1 << 37);
 
 /// One deadline on the clock of [`super::clock::now`].
 #[derive(Debug)]
@@ -60,6 +64,43 @@ impl Timer {
     }
 }
 
+/// Becomes readable whenever the wall clock is set, or set right after a suspend (`TFD_TIMER_CANCEL_ON_SET`).
+#[derive(Debug)]
+pub struct ClockWatch {
+    fd: TimerFd,
+}
+
+impl ClockWatch {
+    /// A watch that is on.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn new() -> Result<Self> {
+        const ATTEMPT: &str = "watch the wall clock";
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let fd = TimerFd::new(ClockId::CLOCK_REALTIME, flags).attempted(|| ATTEMPT)?;
+        let never = Expiration::OneShot(TimeSpec::from_duration(NEVER));
+        let how = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+        match fd.set(never, how) {
+            // Set between the two calls: it is on, and there is nothing yet that could be stale.
+            Ok(()) | Err(Errno::ECANCELED) => Ok(Self { fd }),
+            Err(errno) => Err(errno).attempted(|| ATTEMPT),
+        }
+    }
+
+    /// It was seen to be readable: from now on the next time counts.
+    pub fn heard(&mut self) {
+        // ECANCELED is the word itself, anything else no word at all.
+        let _ = nix::unistd::read(&self.fd, &mut [0; 8]);
+    }
+}
+
+impl AsFd for ClockWatch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl AsFd for Timer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -72,7 +113,7 @@ mod tests {
     use crate::os::clock;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-    fn is_readable(timer: &Timer, patience: PollTimeout) -> bool {
+    fn is_readable(timer: &impl AsFd, patience: PollTimeout) -> bool {
         poll(&mut [PollFd::new(timer.as_fd(), PollFlags::POLLIN)], patience).unwrap() == 1
     }
 
@@ -103,5 +144,29 @@ mod tests {
         assert!(is_readable(&timer, PollTimeout::NONE));
         timer.set(None).unwrap();
         assert!(!is_readable(&timer, PollTimeout::ZERO));
+    }
+
+    #[test]
+    fn f37_a_wall_clock_that_is_set_is_heard_of_each_time() {
+        // By a nanosecond: this machine's clock is everybody's (adjtimex(2)).
+        let set_by_a_nanosecond = || {
+            // SAFETY: timex is plain numbers, and adjtimex reads and writes just this one.
+            let mut change: nix::libc::timex = unsafe { std::mem::zeroed() };
+            change.modes = nix::libc::ADJ_SETOFFSET | nix::libc::ADJ_NANO;
+            change.time.tv_usec = 1;
+            // SAFETY: see above.
+            Errno::result(unsafe { nix::libc::adjtimex(&raw mut change) })
+        };
+        let mut watch = ClockWatch::new().unwrap();
+        assert!(!is_readable(&watch, PollTimeout::ZERO));
+        for _ in 0..3 {
+            if set_by_a_nanosecond().is_err() {
+                println!("not shown without the right to set the clock: that it is heard of");
+                return;
+            }
+            assert!(is_readable(&watch, PollTimeout::from(20_000u16)));
+            watch.heard();
+            assert!(!is_readable(&watch, PollTimeout::ZERO));
+        }
     }
 }
