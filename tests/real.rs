@@ -14,6 +14,8 @@ mod bus;
 mod command_line;
 #[path = "real/crash.rs"]
 mod crash;
+#[path = "real/faults.rs"]
+mod faults;
 #[path = "real/harness.rs"]
 mod harness_itself;
 #[path = "real/limits.rs"]

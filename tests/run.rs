@@ -23,6 +23,8 @@ mod output;
 mod readiness;
 #[path = "run/reload.rs"]
 mod reload;
+#[path = "run/secrets.rs"]
+mod secrets;
 #[path = "run/shortage.rs"]
 mod shortage;
 #[path = "run/signals.rs"]

@@ -1,8 +1,9 @@
-//! Numbers of processes that are given out again at once: who has the pid of a dead worker is not that worker.
+//! Numbers of processes that are given out again at once, and nonsense at every door.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -120,4 +121,92 @@ fn f25_whoever_takes_over_the_pid_of_a_dead_worker_is_never_signalled() {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
     said.lines().filter(|line| line.contains("bystanders")).for_each(|line| eprintln!("{line}"));
+}
+
+/// A worker that serves nobody and says whatever comes to its mind, for ever.
+const BABBLER: &str = "
+import os, random, socket
+random.seed(int(os.environ['GANGER_WORKER']))
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ['NOTIFY_SOCKET'])
+words = [b'READY=1', b'STATUS=', b'WATCHDOG=1', b'WATCHDOG_USEC=', b'EXTEND_TIMEOUT_USEC=', b'MAINPID=', b'\\n', b'=',
+         b'STOPPING=0', b'RELOADING=', b'FDSTORE=1', b'BARRIER=1', b'99999999999999999999', b'-1', b'\\0', b'\\xff\\xfe']
+s.send(b'READY=1')
+while True:
+    said = b''.join(random.choice(words) for _ in range(random.randrange(1, 30)))
+    if random.random() < 0.3: said += random.randbytes(random.randrange(1, 2000))
+    if random.random() < 0.01: said += b'x' * random.randrange(1, 150000)
+    try: s.send(said)
+    except OSError: pass
+";
+
+/// The same numbers for the same seed.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % below
+    }
+
+    /// `text` with some bytes changed, doubled or left out.
+    fn spoil(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut spoilt = text.to_vec();
+        for _ in 0..1 + self.next(8) {
+            let place = self.next(spoilt.len().max(1));
+            match self.next(4) {
+                0 => spoilt.insert(place.min(spoilt.len()), u8::try_from(self.next(256)).unwrap()),
+                1 => drop(spoilt.drain(place.min(spoilt.len())..)),
+                2 => spoilt.extend_from_within(..place.min(spoilt.len())),
+                _ => spoilt.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1 << (self.0 % 8)),
+            }
+            spoilt.truncate(1 << 16);
+        }
+        spoilt
+    }
+}
+
+/// The beginning of a D-Bus conversation, as far as nonsense gets with it.
+const GREETING: &[u8] =
+    b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\nl\x01\0\x01\0\0\0\0\x01\0\0\0\x6e\0\0\0\x01\x01o\0\x0c\0\0\0";
+
+/// One go at every door; what is refused is what is meant.
+fn pester(app: &App, random: &mut Random, config: &[u8]) {
+    for _ in 0..20 {
+        if let Ok(mut stream) = UnixStream::connect(app.path("ganger/app/private")) {
+            let _ = stream.write_all(&random.spoil(GREETING));
+        }
+    }
+    let stranger = UnixDatagram::unbound().unwrap();
+    let _ = stranger.send_to(&random.spoil(b"READY=1\nMAINPID=1"), app.path("ganger/app/notify"));
+    fs::write(app.path("app.toml"), random.spoil(config)).unwrap();
+    app.ask("reload", &[]);
+    for words in [["--json", ""], ["999999999", "--json"], [":77", "x"], ["\u{fffd}\n", "--json"]] {
+        app.ask(["scale", "send", "signal", "restart"][random.next(4)], &words);
+    }
+}
+
+#[test]
+fn f38_nonsense_at_every_door_ends_no_supervisor_and_takes_no_room() {
+    let command = serde_json::to_string(&["python3", "-c", BABBLER]).unwrap();
+    let config = format!(
+        "command = {command}\nworkers = 2\n[ready]\nwhen = \"notify\"\ntimeout = \"2s\"\n[stop]\ntimeout = \"1s\"\n\
+         [restart]\nlimit.interval = \"off\"\nbackoff = {{ initial = \"10ms\", max = \"50ms\" }}\n[reload]\nbake = \"0s\""
+    );
+    let app = App::start(&config);
+    let mut random = Random(38);
+    (0..5).for_each(|_| pester(&app, &mut random, config.as_bytes()));
+    let (before, seconds) = (app.memory_kib("VmRSS"), if soaking() { 600 } else { 6 });
+    let (end, mut rounds) = (now() + Duration::from_secs(seconds), 0);
+    while now() < end {
+        pester(&app, &mut random, config.as_bytes());
+        rounds += 1;
+    }
+    let after = app.memory_kib("VmRSS");
+    eprintln!("{rounds} rounds of nonsense: {before} KiB before, {after} KiB after");
+    assert!(after <= before + 2048, "memory grows: {before} KiB, {after} KiB");
+    assert_eq!(app.log().matches("panicked").count(), 0, "{}", app.log());
+    app.configure(&config);
+    app.ask("reload", &[]).done();
+    app.stop();
 }

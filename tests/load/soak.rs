@@ -25,7 +25,7 @@ fn assert_no_growth(before: &Holdings, after: &Holdings) {
 }
 
 #[test]
-fn soak_reloads_leave_nothing_behind() {
+fn f39_soak_reloads_leave_nothing_behind() {
     let app = App::start(&cooperating(2, "[reload]\nbake = \"0s\"\nmax-surge = 2"));
     let reload = |times: u32| (0..times).for_each(|_| drop(app.ask("reload", &[]).done()));
     reload(30);
@@ -39,7 +39,7 @@ fn soak_reloads_leave_nothing_behind() {
 }
 
 #[test]
-fn soak_restarts_leave_nothing_behind() {
+fn f39_soak_restarts_leave_nothing_behind() {
     let command = worker(&["--notify", "--exit-after", "1"]);
     let app = App::launch(
         &format!(

@@ -1,6 +1,10 @@
 //! What workers do to the sockets that they share, and workers that do not even hold them.
 
 use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
+
+use ganger::os::pidfd::Child;
+use nix::sys::socket::{SockaddrIn, getsockname, getsockopt, sockopt};
 
 use crate::stage::{Run, Stage};
 
@@ -116,5 +120,31 @@ fn f04_the_supervisor_accepts_nothing_itself() {
         .count()
     };
     assert!(sockets(run.pid()) < 15, "{} sockets", sockets(run.pid()));
+    run.stop();
+}
+
+#[test]
+fn f06_all_workers_share_one_queue_and_no_listener_is_one_of_several() {
+    let config = "command = ['@WORKER@', '--notify']\nlisten = ['127.0.0.1:0']\nworkers = 3";
+    let run = Stage::new(config).start();
+    run.said("info: ready");
+    let mut listening = Vec::new();
+    for pid in [run.worker_pids(), vec![run.pid()]].concat() {
+        let process = Child::open(pid).unwrap();
+        for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+            let entry = entry.unwrap();
+            let socket = std::fs::read_link(entry.path()).unwrap_or_default();
+            let fd = entry.file_name().to_str().unwrap().parse().unwrap();
+            let Ok(copy) = process.copy_of_fd(fd) else { continue };
+            let is_inet = getsockname::<SockaddrIn>(copy.as_raw_fd()).is_ok();
+            if is_inet && getsockopt(&copy, sockopt::AcceptConn) == Ok(true) {
+                assert_eq!(getsockopt(&copy, sockopt::ReusePort), Ok(false), "{pid} {socket:?}");
+                listening.push(socket);
+            }
+        }
+    }
+    assert_eq!(listening.len(), 4, "three workers and ganger: {listening:?}");
+    listening.dedup();
+    assert_eq!(listening.len(), 1, "one socket for all: {listening:?}");
     run.stop();
 }
