@@ -88,7 +88,7 @@ fn boot() -> Option<Outcome> {
             "no-files",
             &check(
                 "before=$(pids); max=$(cat /proc/sys/fs/file-max)\n\
-                 echo 1 >/proc/sys/fs/file-max; kill -KILL \"$(echo $before | cut -d' ' -f1)\"\n\
+                 echo $(( $(cut -f1 /proc/sys/fs/file-nr) / 2 )) >/proc/sys/fs/file-max; kill -KILL \"$(echo $before | cut -d' ' -f1)\"\n\
                  systemctl kill -s HUP --kill-whom=main myapp.service\n\
                  until_ '[ \"$(says \"reload refused\")\" -ge 1 ]'\n\
                  [ \"$(curl -sS http://127.0.0.1:8080/pid)\" = \"$(echo $before | cut -d' ' -f2)\" ]\n\
@@ -105,7 +105,8 @@ fn boot() -> Option<Outcome> {
                  systemctl reload myapp.service && exit 1\n\
                  [ \"$(pids)\" = \"$before\" ]; curl -sS http://127.0.0.1:8080/slot\n\
                  systemctl set-property --runtime myapp.service TasksMax=infinity\n\
-                 systemctl reload myapp.service; journalctl -u myapp.service -o cat | grep -m1 'try again'\n\
+                 systemctl reload myapp.service; cd /sys/fs/cgroup/system.slice/myapp.service\n\
+                 until_ '[ \"$(ls -d w* | wc -l)\" = \"$(pids | wc -w)\" ]'; journalctl -u myapp.service -o cat | grep -m1 'try again'\n\
                  says panicked; systemctl show -P NRestarts myapp.service",
             ),
         )
