@@ -6,12 +6,14 @@ use std::time::Duration;
 use nix::libc;
 use tracing::warn;
 
-use crate::os::kin;
+use crate::os::clock;
+use crate::os::kin::{self, Mark};
 use crate::os::pidfd::{self, Child};
 use crate::os::poller::Interest;
 use crate::os::procfs::{self, Census, Kin};
 use crate::plan::Protocol;
 use crate::pool::{Event, WorkerId};
+use crate::time::Monotonic;
 
 use super::subjects::Subject;
 use super::world::{Process, ProcessState, World};
@@ -20,6 +22,12 @@ use super::world::{Process, ProcessState, World};
 const MAX_DESCENT: usize = 32;
 /// How long a killed process may take to end; longer only when the kernel cannot interrupt it.
 const LAST_BREATH: Duration = Duration::from_millis(200);
+/// How long all of them may take.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// The pause before a process is looked at again that was on its way into a program.
+const SETTLING: Duration = Duration::from_millis(2);
+/// For so long it is looked at again; who has no environment then never will.
+const SETTLED: Duration = Duration::from_secs(1);
 
 impl World {
     /// Asks a worker to leave, in the way that its plan names.
@@ -120,7 +128,7 @@ impl World {
     }
 
     /// Without control groups: orphans with the mark of a worker that is gone are killed; a worker without any
-    /// left is vacated. Called again whenever orphans were reaped, because those they leave come to us in turn.
+    /// left is vacated, once it is sure that none is. Called again whenever orphans were reaped, because those they leave come to us in turn.
     pub(super) fn sweep_orphans(&mut self) {
         let swept: Vec<WorkerId> = self
             .processes
@@ -131,15 +139,44 @@ impl World {
         if swept.is_empty() {
             return;
         }
+        let now = clock::now();
         let orphans: Vec<u32> =
             kin::children().into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+        let mut any_unsettled = false;
+        let patient = self.unsettled.is_none_or(|since| now.since(since) < SETTLED);
         for worker in swept {
             let mark = mark(worker);
-            let left: Vec<u32> = orphans.iter().copied().filter(|pid| kin::is_marked(*pid, &mark)).collect();
-            left.iter().for_each(|pid| kin::kill_child(*pid));
-            if left.is_empty() {
+            let (mut left, mut unsettled) = (false, false);
+            for pid in &orphans {
+                match kin::mark(*pid, &mark) {
+                    Mark::Present => {
+                        left = true;
+                        kin::kill_child(*pid);
+                    }
+                    Mark::Unsettled => unsettled = true,
+                    Mark::Absent => {}
+                }
+            }
+            // It may be this worker's: that is seen when it has come to its program.
+            any_unsettled |= unsettled;
+            let may_be_left = left || (unsettled && patient);
+            if !may_be_left {
                 self.vacated(worker);
             }
+        }
+        self.unsettled = any_unsettled.then(|| self.unsettled.unwrap_or(now));
+        self.sweep_again = (any_unsettled && patient).then(|| now + SETTLING);
+    }
+
+    /// When orphans are to be looked at once more.
+    pub(super) fn next_sweep(&self) -> Option<Monotonic> {
+        self.sweep_again
+    }
+
+    /// Looks at orphans once more, if it is time to.
+    pub(super) fn sweep_unsettled(&mut self, now: Monotonic) {
+        if self.sweep_again.is_some_and(|at| at <= now) {
+            self.sweep_orphans();
         }
     }
 
@@ -149,13 +186,16 @@ impl World {
         if self.groups.is_some() {
             return;
         }
+        let end = clock::now() + LAST_WAIT;
         for _ in 0..MAX_DESCENT {
-            let left = kin::children();
-            if left.is_empty() {
+            // Workers whose end was waited for in vain are left to the kernel.
+            let left: Vec<u32> =
+                kin::children().into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+            if left.is_empty() || clock::now() >= end {
                 return;
             }
             left.iter().for_each(|pid| kin::kill_child(*pid));
-            left.iter().for_each(|pid| kin::await_end(*pid, LAST_BREATH));
+            left.iter().for_each(|pid| kin::await_end(*pid, LAST_BREATH.min(end.since(clock::now()))));
             // What cannot be reaped is found again in the next round.
             let _ = pidfd::reap_orphans(|_| false);
         }

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use crate::os::kin;
 use crate::os::procfs::{self, Memory};
 use crate::os::sock_diag;
 use crate::plan::{Address, HealthCheck, HttpProbe, ProbeAddress};
@@ -37,8 +36,10 @@ impl World {
                 continue;
             }
             // The worker's connections may be many: they are gone through only when looks have become rare.
-            let up = waits_on_any(process.pid, &inodes)
-                || (lookout.is_rare() && has_accepted(process.pid, &addresses));
+            let is_rare = lookout.is_rare();
+            let pids = process.pids();
+            let up =
+                waits_on_any(&pids, &inodes) || (is_rare && sock_diag::holds_accepted(&pids, &addresses));
             if up {
                 process.lookout = None;
                 listening.push(*worker);
@@ -83,7 +84,7 @@ impl World {
             return;
         };
         let by_group = process.group.as_ref().and_then(|group| group.handle.memory_current());
-        let bytes = by_group.unwrap_or_else(|| memory_of_tree(process));
+        let bytes = by_group.unwrap_or_else(|| memory_of(process.pids()));
         self.happened(Event::MemoryMeasured { worker, bytes });
     }
 
@@ -122,23 +123,14 @@ impl World {
     }
 }
 
-/// The worker's main process, or one that it started (a wrapper, a prefork server), waits on a listener.
-fn waits_on_any(pid: u32, inodes: &[u64]) -> bool {
-    let waits = |pid: u32| inodes.iter().any(|inode| procfs::waits_on(pid, *inode).is_some());
-    waits(pid) || kin::children_of(pid).into_iter().any(waits)
-}
-
-/// One of the worker's processes holds a connection to a listener.
-fn has_accepted(pid: u32, listeners: &[Address]) -> bool {
-    let pids: Vec<u32> = std::iter::once(pid).chain(kin::children_of(pid)).collect();
-    sock_diag::holds_accepted(&pids, listeners)
+/// One of the worker's processes (its main one, or one behind a wrapper or a prefork server) waits on a listener.
+fn waits_on_any(pids: &[u32], inodes: &[u64]) -> bool {
+    pids.iter().any(|pid| inodes.iter().any(|inode| procfs::waits_on(*pid, *inode).is_some()))
 }
 
 /// The memory of a worker's processes, in bytes.
-fn memory_of_tree(process: &Process) -> u64 {
-    let own = procfs::memory(process.pid).map_or(0, Memory::best);
-    let children = kin::children_of(process.pid).into_iter().filter_map(procfs::memory).map(Memory::best);
-    children.fold(own, u64::saturating_add)
+fn memory_of(pids: Vec<u32>) -> u64 {
+    pids.into_iter().filter_map(procfs::memory).map(Memory::best).fold(0, u64::saturating_add)
 }
 
 /// A wildcard address is reached over the loopback.

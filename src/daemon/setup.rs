@@ -297,6 +297,8 @@ fn world(
         output: Output::here(request.color),
         null: files::open_null().map_err(failed)?,
         open_files: rlimit::raise_open_files().ok(),
+        sweep_again: None,
+        unsettled: None,
         facts: VecDeque::new(),
         said: BTreeSet::new(),
         socket_files,

@@ -110,6 +110,7 @@ impl Supervisor {
             self.world.next_node_turn(),
             self.world.next_late_check(),
             self.world.next_count(),
+            self.world.next_sweep(),
             self.watchdog.as_ref().map(Watchdog::next_ping),
             self.upward.next_deadline(),
             self.schedule.next_look(),
@@ -137,6 +138,7 @@ impl Supervisor {
                 self.world.node_turn(now);
                 self.world.end_late_checks(now);
                 self.world.count_connections(now);
+                self.world.sweep_unsettled(now);
                 if self.schedule.has_elapsed(now, clock::wall()) {
                     self.feed(Event::CalendarElapsed);
                 }

@@ -18,6 +18,7 @@ use crate::os::sockets::SocketPath;
 use crate::plan::Plan;
 use crate::pool::{Event, GenerationId, Slot, WorkerId};
 use crate::systemd::activation::Listener;
+use crate::time::Monotonic;
 
 use super::checking::Check;
 use super::counting::Counts;
@@ -56,6 +57,10 @@ pub(super) struct World {
     pub(super) output: Output,
     pub(super) null: OwnedFd,
     pub(super) open_files: Option<Limit>,
+    /// Orphans that were on their way into a program are looked at again then.
+    pub(super) sweep_again: Option<Monotonic>,
+    /// Since when there have been such.
+    pub(super) unsettled: Option<Monotonic>,
     /// Facts that deeds led to at once; taken in after the present event.
     pub(super) facts: VecDeque<Event>,
     /// The primary's side of Node's cluster protocol, once a plan wants it.
@@ -128,11 +133,18 @@ impl Process {
 }
 
 impl Process {
-    /// All processes of the worker, as far as they can be told.
+    /// All processes of the worker, as far as they can be told: those in its control group, else its main process
+    /// and what descends from it, down to the last; [`kin::MAX_TREE`] at most.
     pub(super) fn pids(&self) -> Vec<u32> {
         match &self.group {
-            Some(group) => group.handle.pids(),
-            None => [vec![self.pid], kin::children_of(self.pid)].concat(),
+            Some(group) => {
+                let mut pids = group.handle.pids();
+                pids.truncate(kin::MAX_TREE);
+                pids
+            }
+            // The number of one that was reaped is anybody's.
+            None if self.child().is_none() => Vec::new(),
+            None => kin::tree(self.pid),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker left behind where no control group tells: orphans, which the kernel gave to us as their child
 //! subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`), known by a mark in their environment.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
@@ -12,11 +12,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::pidfd::{self, Child};
+use super::procfs;
 
 /// The most bytes of an environment that are looked at.
 const MAX_ENVIRON: u64 = 1 << 20;
 /// The most children that are looked at.
 const MAX_CHILDREN: usize = 65_536;
+/// The most threads of one process that are asked for their children.
+const MAX_THREADS: usize = 512;
+/// The most processes of one tree that are told.
+pub const MAX_TREE: usize = 1024;
+/// So many times in a row an environment is read that came up behind our back.
+const LOOKS: usize = 8;
 
 /// How long is slept at a time where a process's end cannot be waited for.
 const NAP: Duration = Duration::from_millis(2);
@@ -27,31 +34,31 @@ static OWN: OnceLock<File> = OnceLock::new();
 /// Opens what [`children`] reads, so that it can be read when descriptors have run out. Where that is refused (or the
 /// kernel is without `CONFIG_PROC_CHILDREN`), it is tried each time.
 pub fn keep_open() {
-    if let Ok(file) = File::open(list_of(std::process::id())) {
+    let own = std::process::id();
+    if let Ok(file) = File::open(list_of(own, own)) {
         // Kept already: it is the same list.
         let _ = OWN.set(file);
     }
 }
 
-fn list_of(pid: u32) -> String {
-    format!("/proc/{pid}/task/{pid}/children")
+fn list_of(pid: u32, thread: u32) -> String {
+    format!("/proc/{pid}/task/{thread}/children")
 }
 
 /// Our own children, ended ones included (`/proc/PID/task/TID/children`, proc(5)). Those of one thread: ganger
 /// forks and reaps in its first one.
 #[must_use]
 pub fn children() -> Vec<u32> {
-    let Some(mut own) = OWN.get() else { return children_of(std::process::id()) };
-    match own.seek(SeekFrom::Start(0)) {
-        Ok(_) => listed(own),
+    let own = std::process::id();
+    let Some(mut list) = OWN.get() else { return children_of_thread(own, own) };
+    match list.seek(SeekFrom::Start(0)) {
+        Ok(_) => listed(list),
         Err(_) => Vec::new(),
     }
 }
 
-/// The children of the first thread of `pid`.
-#[must_use]
-pub fn children_of(pid: u32) -> Vec<u32> {
-    File::open(list_of(pid)).map_or_else(|_| Vec::new(), listed)
+fn children_of_thread(pid: u32, thread: u32) -> Vec<u32> {
+    File::open(list_of(pid, thread)).map_or_else(|_| Vec::new(), listed)
 }
 
 fn listed(list: impl Read) -> Vec<u32> {
@@ -62,13 +69,75 @@ fn listed(list: impl Read) -> Vec<u32> {
     }
 }
 
-/// Whether the environment that a process was started with has this `NAME=VALUE` in it.
+/// The children of all threads of `pid`.
+fn children_of(pid: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let threads = threads.take(MAX_THREADS).flatten();
+    let threads = threads.filter_map(|thread| thread.file_name().to_str()?.parse::<u32>().ok());
+    threads.flat_map(|thread| children_of_thread(pid, thread)).collect()
+}
+
+/// `pid` and all that it started, and these in turn, as far as every parent on the way still lives: nearest first,
+/// [`MAX_TREE`] at most.
 #[must_use]
-pub fn is_marked(pid: u32, mark: &str) -> bool {
-    let mut environ = Vec::new();
-    let read = File::open(format!("/proc/{pid}/environ"))
-        .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
-    read.is_ok() && environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+pub fn tree(pid: u32) -> Vec<u32> {
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied().filter(|_| found.len() < MAX_TREE) {
+        for child in children_of(parent) {
+            // A number that was given out again during the look makes no circle.
+            if !found.contains(&child) {
+                found.push(child);
+            }
+        }
+        at = at.saturating_add(1);
+    }
+    found.truncate(MAX_TREE);
+    found
+}
+
+/// What the environment that a process was started with says about a mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// It is there.
+    Present,
+    /// It is not, or may not be looked for, or the process has ended.
+    Absent,
+    /// It cannot be said: the process is between two programs (execve(2)), where it has no environment. Look again,
+    /// but not for ever: one that was started without any variable stays so.
+    Unsettled,
+}
+
+/// Looks for `NAME=VALUE` in the environment that a process was started with.
+#[must_use]
+pub fn mark(pid: u32, mark: &str) -> Mark {
+    for _ in 0..LOOKS {
+        let mut environ = Vec::new();
+        let read = File::open(format!("/proc/{pid}/environ"))
+            .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
+        if read.is_err() {
+            return Mark::Absent;
+        }
+        if environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
+            return Mark::Present;
+        }
+        // A process that goes on to another program ends the reading of its last environment anywhere.
+        match procfs::environment_size(pid) {
+            None => return Mark::Absent,
+            Some(0) => return Mark::Unsettled,
+            Some(size) if environ.len() as u64 == size.min(MAX_ENVIRON) => {
+                return Mark::Absent;
+            }
+            Some(_) => {}
+        }
+    }
+    Mark::Unsettled
+}
+
+/// Whether the mark is surely there.
+#[must_use]
+pub fn is_marked(pid: u32, text: &str) -> bool {
+    mark(pid, text) == Mark::Present
 }
 
 /// SIGKILL to a child of ours. A child keeps its number until we reap it, so it cannot be somebody else.
@@ -122,5 +191,63 @@ mod tests {
         assert!(!is_marked(child.id(), "MARK=on"));
         kill_child(child.id());
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()), Some(9));
+    }
+
+    /// A child that is killed and reaped with its test.
+    struct Guarded(std::process::Child);
+
+    impl Drop for Guarded {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn a_process_that_goes_from_program_to_program_is_never_taken_for_an_unmarked_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("again");
+        std::fs::write(&script, "exec sh \"$0\"\n").unwrap();
+        let child = Guarded(Command::new("sh").arg(&script).env("MARK", "two").spawn().unwrap());
+        while mark(child.0.id(), "MARK=two") != Mark::Present {
+            std::thread::yield_now();
+        }
+        let looks: Vec<Mark> = (0..20_000).map(|_| mark(child.0.id(), "MARK=two")).collect();
+        assert!(!looks.contains(&Mark::Absent), "one look of {} missed it", looks.len());
+        assert!(looks.contains(&Mark::Present));
+    }
+
+    #[test]
+    fn a_process_without_any_variable_is_as_one_that_has_none_yet() {
+        let mut command = Command::new("cat");
+        let mut child = command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let child = Guarded(child);
+        assert_eq!(mark(child.0.id(), "MARK=three"), Mark::Unsettled);
+    }
+
+    #[test]
+    fn a_tree_has_grandchildren_and_the_children_of_every_thread() {
+        let script = "import subprocess,threading,sys\n\
+             start=lambda: subprocess.Popen(['sh','-c','sleep 1000 & echo $$ $!; wait'])\n\
+             thread=threading.Thread(target=lambda: (start(), threading.Event().wait()), daemon=True)\n\
+             thread.start(); sys.stdin.read()";
+        let mut command = Command::new("python3");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = Guarded(command.spawn().unwrap());
+        let mut told = String::new();
+        let mut output = std::io::BufReader::new(child.0.stdout.take().unwrap());
+        std::io::BufRead::read_line(&mut output, &mut told).unwrap();
+        let mut expected = vec![child.0.id()];
+        expected.extend(told.split_whitespace().map(|pid| pid.parse::<u32>().unwrap()));
+        assert_eq!(tree(child.0.id()), expected);
+        expected.iter().skip(1).for_each(|pid| {
+            nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(i32::try_from(*pid).unwrap()),
+                nix::sys::signal::Signal::SIGKILL,
+            )
+            .unwrap();
+        });
     }
 }

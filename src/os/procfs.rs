@@ -5,6 +5,7 @@
 //! is no error.
 
 mod census;
+mod held;
 mod waiting;
 
 #[cfg(test)]
@@ -18,12 +19,15 @@ use std::time::Duration;
 use nix::unistd::{SysconfVar, sysconf};
 
 pub use census::{Census, Kin};
+pub use held::{Held, held};
 pub use waiting::{Wait, waits_on};
 
 /// The most bytes that are read of one file.
 const MAX_FILE: u64 = 1 << 20;
 /// The most descriptors of one process that are looked at.
 pub const MAX_FDS: usize = 65_536;
+/// The most threads of one process that are looked at.
+const MAX_THREADS: usize = 512;
 /// The longest chain of parents that is followed.
 pub const MAX_ANCESTORS: usize = 64;
 
@@ -73,6 +77,21 @@ fn parse_stat(text: &str) -> Option<Stat> {
         cpu: from_ticks(ticks),
         start_ticks: number(19)?,
     })
+}
+
+/// How many bytes the environment has that a process was started with (`env_start` and `env_end` of
+/// `/proc/PID/stat`); none on its way into a program. `None`: the process has ended.
+#[must_use]
+pub fn environment_size(pid: u32) -> Option<u64> {
+    let text = read(&format!("/proc/{pid}/stat"))?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    if matches!(fields.first(), None | Some(&"Z" | &"X")) {
+        return None;
+    }
+    // Fields 50 and 51, counted from the state, which is field 3.
+    let place = |number: usize| fields.get(number)?.parse::<u64>().ok();
+    Some(place(48)?.saturating_sub(place(47)?))
 }
 
 fn from_ticks(ticks: u64) -> Duration {

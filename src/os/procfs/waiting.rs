@@ -9,10 +9,8 @@ use std::fs;
 
 use nix::libc::{self, c_long};
 
-use super::{each_fd, read, socket_fds};
+use super::{MAX_THREADS, each_fd, read, socket_fds};
 
-/// The most threads of one process that are looked at.
-const MAX_THREADS: usize = 512;
 /// The most descriptors of one poll or select that are looked at.
 const MAX_POLLED: usize = 4096;
 
