@@ -29,3 +29,5 @@ mod secrets;
 mod shortage;
 #[path = "run/signals.rs"]
 mod signals;
+#[path = "run/stuck.rs"]
+mod stuck;

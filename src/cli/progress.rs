@@ -62,6 +62,7 @@ impl Progress {
                 self.slots.entry(slot).or_default().draining_since = Some(now);
                 None
             }
+            "worker-stuck" if !known => self.add(slot, "old one killed, held by the kernel", true),
             "worker-exited" if known => {
                 let reason = harmless(happening.reason.as_deref().unwrap_or("left"));
                 self.newcomers.remove(&worker);

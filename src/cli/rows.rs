@@ -33,9 +33,8 @@ pub(crate) fn style_of(state: &str) -> Style {
         "serving" | "ready" | "done" => Style::Good,
         "starting" | "reloading" | "draining" | "stopping" | "waiting" | "leaving" | "superseded"
         | "stopped" => Style::Warn,
-        "degraded" | "down" | "failed" | "partly" | "refused" | "not-found" | "unreachable" | "silent" => {
-            Style::Bad
-        }
+        "stuck" | "degraded" | "down" | "failed" | "partly" | "refused" | "not-found" | "unreachable"
+        | "silent" => Style::Bad,
         "inactive" | "finished" | "denied" => Style::Dim,
         _ => Style::Plain,
     }

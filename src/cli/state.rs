@@ -93,7 +93,7 @@ pub(crate) struct WorkerState {
     pub(crate) slot: u32,
     /// Its generation.
     pub(crate) generation: u64,
-    /// `starting`, `ready`, `draining` or `stopping`.
+    /// `starting`, `ready`, `draining`, `stopping` or `stuck`.
     pub(crate) state: String,
     /// Its main process.
     pub(crate) pid: Option<u32>,

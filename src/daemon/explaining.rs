@@ -6,11 +6,16 @@ use std::collections::BTreeSet;
 use tracing::warn;
 
 use crate::node::Heard;
-use crate::os::procfs::{self, Census, Kin};
+use crate::os::kin;
+use crate::os::procfs::{self, Held};
 use crate::plan::{Plan, Protocol, ReadyWhen};
 use crate::pool::{Announcement, Cause, Effect, Slot, WorkerId};
 
+use super::deeds::mark;
 use super::world::{Process, World};
+
+/// So many processes are named in one line.
+const MAX_NAMED: usize = 4;
 
 /// Which of a worker's processes hold an inherited socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +27,6 @@ enum Holding {
     /// One that has started no other, or there is but one.
     Somebody,
 }
-
-/// The most processes of one worker that are looked at.
-const MAX_PROCESSES: usize = 1024;
 
 impl World {
     /// Looks at workers that were not ready in time before the orders about them are carried out: one that is
@@ -85,19 +87,43 @@ impl World {
         }
     }
 
+    /// What keeps the processes of a worker from ending that were killed, in words.
+    pub(super) fn what_holds(&self, worker: WorkerId) -> String {
+        let Some(process) = self.processes.get(&worker) else {
+            return "it is not known what of it is left".to_owned();
+        };
+        let mut pids = process.pids();
+        if process.child().is_none() && process.group.is_none() {
+            pids = kin::children();
+            let mark = mark(worker);
+            pids.retain(|pid| !self.by_pid.contains_key(pid) && kin::is_marked(*pid, &mark));
+        }
+        // One that sleeps where no signal reaches it comes first.
+        let held =
+            pids.iter().filter_map(|pid| procfs::held(*pid).map(|held| (held.state != 'D', *pid, held)));
+        let mut held: Vec<_> = held.collect();
+        held.sort_by_key(|(is_other, pid, _)| (*is_other, *pid));
+        let named: Vec<String> = held
+            .iter()
+            .take(MAX_NAMED)
+            .map(|(_, pid, Held { state, function })| {
+                let place = function.as_ref().map_or_else(String::new, |name| format!(" in {name}"));
+                let how = if *state == 'D' { "sleeps uninterruptibly" } else { "does not end" };
+                format!("process {pid} {how}{place} (state {state})")
+            })
+            .collect();
+        match held.len().saturating_sub(MAX_NAMED) {
+            0 if named.is_empty() => "it is not seen what of it is left".to_owned(),
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    }
+
     /// Who of the worker holds an inherited socket; `None` when that cannot be seen.
     fn holding(&self, process: &Process) -> Option<Holding> {
         process.child()?;
-        let pids = match &process.group {
-            Some(group) => group.handle.pids(),
-            None => {
-                let mut pids = Census::take().living(Kin::Descendants(process.pid));
-                pids.insert(0, process.pid);
-                pids
-            }
-        };
         let (mut parents, mut holders, mut seen) = (BTreeSet::new(), Vec::new(), false);
-        for pid in pids.into_iter().take(MAX_PROCESSES) {
+        for pid in process.pids() {
             // One that has just ended holds nothing, which says nothing.
             let Some(stat) = procfs::stat(pid).filter(|stat| stat.state != 'Z') else {
                 continue;

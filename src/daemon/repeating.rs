@@ -38,6 +38,7 @@ impl Repeated {
             | Announcement::WorkerReady { .. }
             | Announcement::WorkerDraining { .. }
             | Announcement::WorkerKilled { .. }
+            | Announcement::WorkerStuck { .. }
             | Announcement::WorkerExited { .. }
             | Announcement::SlotFailed { .. }
             | Announcement::ReloadStarted { .. }

@@ -236,6 +236,7 @@ impl Supervisor {
             Announcement::PoolReady | Announcement::ReloadFinished { .. } => memory::give_back(),
             Announcement::WorkerStarted { .. }
             | Announcement::WorkerKilled { .. }
+            | Announcement::WorkerStuck { .. }
             | Announcement::SlotWaiting { .. }
             | Announcement::SlotFailed { .. }
             | Announcement::ReloadAborting { .. }
@@ -246,9 +247,11 @@ impl Supervisor {
             let (slot, generation, pid) = (process.slot, process.generation, Some(process.pid));
             Some(WorkerLabel { worker, slot, generation, pid })
         };
-        let about = telling::subject(announcement).and_then(label);
-        if !self.repeated.is_known(announcement, about.map(|label| label.slot)) {
-            telling::announce(announcement, about);
+        let subject = telling::subject(announcement).and_then(label);
+        if let Announcement::WorkerStuck { worker, .. } = announcement {
+            telling::stuck(subject, &self.world.what_holds(*worker));
+        } else if !self.repeated.is_known(announcement, subject.map(|label| label.slot)) {
+            telling::announce(announcement, subject);
         }
         if let Some(notice) = Notice::new(announcement, label) {
             // Nobody listening is the usual case.

@@ -15,6 +15,7 @@ pub(super) fn subject(announcement: &Announcement) -> Option<WorkerId> {
         | Announcement::WorkerReady { worker, .. }
         | Announcement::WorkerDraining { worker, .. }
         | Announcement::WorkerKilled { worker, .. }
+        | Announcement::WorkerStuck { worker, .. }
         | Announcement::WorkerExited { worker, .. } => Some(*worker),
         Announcement::PoolReady
         | Announcement::SlotWaiting { .. }
@@ -33,6 +34,7 @@ pub(super) fn announce(announcement: &Announcement, label: Option<WorkerLabel>) 
         | Announcement::WorkerReady { .. }
         | Announcement::WorkerDraining { .. }
         | Announcement::WorkerKilled { .. }
+        | Announcement::WorkerStuck { .. }
         | Announcement::WorkerExited { .. } => about_worker(announcement, label),
         Announcement::PoolReady => info!(message_id = message_id::POOL_READY, "ready"),
         Announcement::SlotWaiting { slot, delay } => warn!(
@@ -90,6 +92,7 @@ fn about_worker(announcement: &Announcement, label: Option<WorkerLabel>) {
             (true, message_id::WORKER_EXITED, format!("{place} {cause}{pid}"))
         }
         Announcement::PoolReady
+        | Announcement::WorkerStuck { .. }
         | Announcement::SlotWaiting { .. }
         | Announcement::SlotFailed { .. }
         | Announcement::ReloadStarted { .. }
@@ -102,6 +105,19 @@ fn about_worker(announcement: &Announcement, label: Option<WorkerLabel>) {
     } else {
         info!(message_id = id, ganger_worker = slot, ganger_generation = generation, "{text}");
     }
+}
+
+/// Logs that a killed worker does not end. `held`: what the kernel says of it.
+pub(super) fn stuck(label: Option<WorkerLabel>, held: &str) {
+    let slot = label.map(|label| label.slot.0);
+    let pid = label.and_then(|label| label.pid).map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let place = slot.map_or_else(|| "a worker".to_owned(), |slot| format!("worker {slot}"));
+    error!(
+        message_id = message_id::WORKER_STUCK,
+        ganger_worker = slot,
+        ganger_generation = label.map(|label| label.generation.0),
+        "{place} was killed and is still there{pid}: {held}; it is waited for no longer"
+    );
 }
 
 fn reload_finished(generation: u64, verdict: &Verdict) {

@@ -116,6 +116,7 @@ pub(super) static APP: Interface = Interface {
         ),
         signal("WorkerDraining", WORKER_CAUSE),
         signal("WorkerKilled", WORKER_CAUSE),
+        signal("WorkerStuck", WORKER_CAUSE),
         signal(
             "WorkerExited",
             &[

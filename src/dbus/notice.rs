@@ -43,6 +43,8 @@ pub enum Notice {
     WorkerDraining(WorkerLabel, Cause),
     /// A worker did not leave in time and is killed.
     WorkerKilled(WorkerLabel, Cause),
+    /// A worker was killed, why, and does not end.
+    WorkerStuck(WorkerLabel, Cause),
     /// A worker is gone, why, and whether it was told to.
     WorkerExited(WorkerLabel, Cause, bool),
     /// A slot waits so long before its next start.
@@ -80,6 +82,7 @@ impl Notice {
             Announcement::WorkerKilled { worker, cause } => {
                 Self::WorkerKilled(label(*worker)?, cause.clone())
             }
+            Announcement::WorkerStuck { worker, cause } => Self::WorkerStuck(label(*worker)?, cause.clone()),
             Announcement::WorkerExited { worker, cause, expected, .. } => {
                 Self::WorkerExited(label(*worker)?, cause.clone(), *expected)
             }
@@ -115,6 +118,7 @@ impl Notice {
             }
             Self::WorkerDraining(label, cause) => because("WorkerDraining", label, cause),
             Self::WorkerKilled(label, cause) => because("WorkerKilled", label, cause),
+            Self::WorkerStuck(label, cause) => because("WorkerStuck", label, cause),
             Self::WorkerExited(label, cause, expected) => {
                 let (slot, generation, pid, worker) = about(label);
                 let (word, text) = (cause.word(), cause.to_string());
@@ -158,6 +162,7 @@ mod tests {
             Notice::WorkerReady(label, span),
             Notice::WorkerDraining(label, Cause::Replaced),
             Notice::WorkerKilled(label, Cause::Oom),
+            Notice::WorkerStuck(label, Cause::Replaced),
             Notice::WorkerExited(label, Cause::Oom, false),
             Notice::SlotWaiting(Slot(1), span),
             Notice::SlotFailed(Slot(1), Cause::Watchdog),

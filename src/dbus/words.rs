@@ -37,6 +37,7 @@ pub const fn phase_word(phase: Phase) -> &'static str {
         Phase::Ready => "ready",
         Phase::Draining => "draining",
         Phase::Stopping => "stopping",
+        Phase::Stuck => "stuck",
     }
 }
 

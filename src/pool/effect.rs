@@ -103,6 +103,13 @@ pub enum Announcement {
         /// Why.
         cause: Cause,
     },
+    /// A worker was killed and does not end; nothing waits for it any more.
+    WorkerStuck {
+        /// Which worker.
+        worker: WorkerId,
+        /// Why it had to go.
+        cause: Cause,
+    },
     /// A worker is gone.
     WorkerExited {
         /// Which worker.

@@ -1,7 +1,7 @@
 //! What each fact about a worker means for it.
 
 use super::machine::{Effects, Pool};
-use super::worker::{Due, Life, Worker};
+use super::worker::{Due, Life, Remains, Worker};
 use super::{Announcement, Cause, Effect, Exit, ReadySign, Slot, SpawnFailure, Warning, WorkerId};
 use crate::plan::{Plan, ReadyWhen};
 use crate::time::Monotonic;
@@ -91,8 +91,10 @@ impl Pool {
         let (slot, own) = (worker.slot, if oom { Cause::Oom } else { Cause::Exit(exit) });
         let (cause, expected) = match &worker.life {
             Life::Starting { .. } | Life::Ready(_) => (own, false),
-            Life::Draining(leaving) | Life::Killed(leaving) => (leaving.cause.clone(), true),
-            Life::Leftover(_) => {
+            Life::Draining(leaving) | Life::Killed(leaving) | Life::Stuck(leaving, Remains::Main) => {
+                (leaving.cause.clone(), true)
+            }
+            Life::Leftover(_) | Life::Stuck(_, Remains::Leftovers) => {
                 out.push(Effect::Warn(Warning::OutOfPlace { worker: id, fact: "exited" }));
                 return;
             }
@@ -114,10 +116,16 @@ impl Pool {
 
     pub(super) fn vacated(&mut self, id: WorkerId, out: &mut Effects) {
         match self.workers.get(&id).map(|worker| &worker.life) {
-            Some(Life::Leftover(_)) => {
+            Some(Life::Leftover(_) | Life::Stuck(_, Remains::Leftovers)) => {
                 self.workers.remove(&id);
             }
-            Some(Life::Starting { .. } | Life::Ready(_) | Life::Draining(_) | Life::Killed(_)) => {
+            Some(
+                Life::Starting { .. }
+                | Life::Ready(_)
+                | Life::Draining(_)
+                | Life::Killed(_)
+                | Life::Stuck(_, Remains::Main),
+            ) => {
                 out.push(Effect::Warn(Warning::OutOfPlace { worker: id, fact: "vacated" }));
             }
             None => out.push(Effect::Warn(Warning::UnknownWorker { worker: id, fact: "vacated" })),
@@ -210,9 +218,18 @@ impl Pool {
             Due::DrainTimeout => {
                 let cause = self.workers.get(&id).and_then(|worker| match &worker.life {
                     Life::Draining(leaving) => Some(leaving.cause.clone()),
-                    Life::Starting { .. } | Life::Ready(_) | Life::Killed(_) | Life::Leftover(_) => None,
+                    Life::Starting { .. }
+                    | Life::Ready(_)
+                    | Life::Killed(_)
+                    | Life::Leftover(_)
+                    | Life::Stuck(..) => None,
                 });
                 self.kill(now, id, cause.unwrap_or(Cause::Stopped), out);
+            }
+            Due::Stuck => {
+                if let Some(cause) = self.workers.get_mut(&id).and_then(Worker::hold) {
+                    out.push(Effect::Announce(Announcement::WorkerStuck { worker: id, cause }));
+                }
             }
         }
     }

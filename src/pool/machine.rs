@@ -8,10 +8,13 @@ use super::queue::{Queued, Waiter};
 use super::random::Random;
 use super::rollout::Rollout;
 use super::slot::{Holder, Place};
-use super::worker::{Life, Worker};
+use super::worker::{KILL_PATIENCE, Life, Worker};
 use super::{Announcement, Cause, Effect, Event, GenerationId, LastReload, RequestId, Slot, WorkerId};
 use crate::plan::Plan;
 use crate::time::Monotonic;
+
+/// So many stuck workers are named in one verdict.
+const MAX_NAMED: usize = 4;
 
 /// Orders, in the order in which they are to be carried out.
 pub(super) type Effects = Vec<Effect>;
@@ -176,7 +179,8 @@ impl Pool {
             Life::Starting { deadline, .. } => Some(*deadline),
             Life::Draining(leaving) => Some(leaving.deadline),
             Life::Ready(_) => self.baked_at(worker.id),
-            Life::Killed(_) | Life::Leftover(_) => None,
+            Life::Killed(leaving) | Life::Leftover(leaving) => Some(leaving.deadline + KILL_PATIENCE),
+            Life::Stuck(..) => None,
         });
         workers.max()
     }
@@ -254,15 +258,40 @@ impl Pool {
         worker.ready_since().map(|since| since + bake)
     }
 
-    /// Workers beyond one a place: successors and those on their way out.
+    /// Workers beyond one a place: successors and those on their way out, but not those that are stuck: they use
+    /// no CPU, and may never leave.
     pub(super) fn extras(&self) -> u32 {
         let first_ones = self.places.values().filter(|place| match place.holder {
             Holder::Worker(_) => true,
             Holder::Reserved => place.successor.is_some(),
             Holder::Vacant | Holder::Waiting { .. } | Holder::Failed { .. } | Holder::Finished => false,
         });
-        let extras = self.workers.len().saturating_sub(first_ones.count());
+        let workers = self.workers.values().filter(|worker| !worker.is_stuck()).count();
+        let extras = workers.saturating_sub(first_ones.count());
         u32::try_from(extras).unwrap_or(u32::MAX)
+    }
+
+    /// Nobody is left for whom it is worth waiting.
+    pub(super) fn is_empty(&self) -> bool {
+        self.workers.values().all(Worker::is_stuck)
+    }
+
+    /// As many workers are stuck as there are places: what makes them hang is likely to hold the next ones as well.
+    pub(super) fn is_clogged(&self) -> bool {
+        let stuck = self.workers.values().filter(|worker| worker.is_stuck()).count();
+        stuck >= self.places.len().max(1)
+    }
+
+    /// What a verdict says of workers that are stuck: the empty text, or what follows its sentence.
+    pub(super) fn stuck_in_words(&self, concerned: impl Fn(&Worker) -> bool) -> String {
+        let stuck: Vec<_> =
+            self.workers.values().filter(|worker| worker.is_stuck() && concerned(worker)).collect();
+        let named: Vec<String> = stuck.iter().take(MAX_NAMED).map(|worker| worker.in_words()).collect();
+        match stuck.len().saturating_sub(MAX_NAMED) {
+            0 if stuck.is_empty() => String::new(),
+            0 => format!("; killed, but held by the kernel: {}", named.join(", ")),
+            more => format!("; killed, but held by the kernel: {} and {more} more", named.join(", ")),
+        }
     }
 
     // ---- deeds ---------------------------------------------------------------------------------------
@@ -308,7 +337,7 @@ impl Pool {
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
-        if matches!(worker.life, Life::Killed(_) | Life::Leftover(_)) {
+        if matches!(worker.life, Life::Killed(_) | Life::Leftover(_) | Life::Stuck(..)) {
             return;
         }
         worker.killed(now, cause.clone());

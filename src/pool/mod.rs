@@ -17,6 +17,7 @@ mod rollout;
 mod settle;
 mod slot;
 mod snapshot;
+mod standing;
 mod verdict;
 mod view;
 mod worker;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::machine::{Effects, Ending, Pool};
 use super::rollout::workers_in_words;
 use super::slot::{Holder, Place, Replacement};
+use super::worker::Worker;
 use super::{
     Announcement, Cause, Command, Effect, Outcome, RequestId, ScaleTo, Slot, Verdict, WorkerFailure, WorkerId,
 };
@@ -347,13 +348,14 @@ impl Pool {
         let (done, waiting): (Vec<Waiter>, Vec<Waiter>) =
             std::mem::take(&mut self.waiters).into_iter().partition(|waiter| {
                 waiter.served.iter().all(|slot| self.is_served(*slot))
-                    && waiter.gone.iter().all(|worker| !self.workers.contains_key(worker))
+                    && waiter.gone.iter().all(|worker| self.workers.get(worker).is_none_or(Worker::is_stuck))
             });
         self.waiters = waiting;
         let told = !done.is_empty();
         for waiter in done {
+            let stuck = self.stuck_in_words(|worker| waiter.gone.contains(&worker.id));
             for request in waiter.requests {
-                self.reply(request, Outcome::Done, waiter.message.clone(), None, out);
+                self.reply(request, Outcome::Done, format!("{}{stuck}", waiter.message), None, out);
             }
         }
         told

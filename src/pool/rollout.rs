@@ -2,7 +2,7 @@
 
 use super::machine::{Effects, Pool};
 use super::slot::{Holder, Place};
-use super::worker::Life;
+use super::worker::{Life, Worker};
 use super::{
     Announcement, Cause, Effect, GenerationId, LastReload, Outcome, ReloadView, RequestId, Slot, Verdict,
     WorkerFailure, WorkerId,
@@ -165,13 +165,15 @@ impl Pool {
                 true
             }
             Course::Committed => {
-                if self.workers.values().any(|worker| worker.generation != target) {
+                let leaves = |worker: &Worker| worker.generation != target;
+                if self.workers.values().any(|worker| leaves(worker) && !worker.is_stuck()) {
                     return false;
                 }
                 let message = format!(
-                    "generation {target} serves with {} after {}",
+                    "generation {target} serves with {} after {}{}",
                     workers_in_words(self.wanted),
-                    format_span(now.since(rollout.started))
+                    format_span(now.since(rollout.started)),
+                    self.stuck_in_words(leaves)
                 );
                 self.finish_rollout(now, Outcome::Done, message, None, out);
                 true
@@ -189,7 +191,8 @@ impl Pool {
                 if !self.outstanding().is_empty() || self.is_returning(target) {
                     return false;
                 }
-                let message = format!("{reason}; generation {from} goes on serving");
+                let stuck = self.stuck_in_words(|worker| worker.generation == target);
+                let message = format!("{reason}; generation {from} goes on serving{stuck}");
                 self.finish_rollout(now, Outcome::Failed, message, failure, out);
                 true
             }
@@ -199,7 +202,7 @@ impl Pool {
     /// Workers of `target` are still leaving, or old ones are still starting in their stead.
     fn is_returning(&self, target: GenerationId) -> bool {
         self.workers.values().any(|worker| {
-            worker.generation == target
+            (worker.generation == target && !worker.is_stuck())
                 || (matches!(worker.life, Life::Starting { .. })
                     && self.holds(worker.id)
                     && !self.has_failed_before(worker.slot))

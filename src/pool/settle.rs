@@ -121,9 +121,13 @@ impl Pool {
         if in_flight || !self.has_room(self.generation) {
             return false;
         }
+        let clogged = self.is_clogged();
         let next = self.places.iter().find(|(_, place)| {
             place.holder().is_some_and(|holder| self.is_ready(holder))
-                && place.replacement.as_ref().is_some_and(|wish| wish.not_before <= now)
+                && place
+                    .replacement
+                    .as_ref()
+                    .is_some_and(|wish| wish.not_before <= now && !(clogged && wish.requests.is_empty()))
         });
         if let Some((slot, place)) = next.map(|(slot, place)| (*slot, place.generation)) {
             self.start_successor(now, slot, place, out);
@@ -174,17 +178,18 @@ impl Pool {
                 self.begin_ending(now, None, failure, out);
             }
         }
-        let Some(ending) = &mut self.ending else {
+        let empty = self.is_empty();
+        let Some(ending) = self.ending.as_mut().filter(|ending| empty && !ending.left) else {
             return;
         };
-        if self.workers.is_empty() && !ending.left {
-            ending.left = true;
-            let (requests, failure) = (std::mem::take(&mut ending.requests), ending.failure.take());
-            for request in requests {
-                self.reply(request, Outcome::Done, "stopped".into(), None, out);
-            }
-            out.push(Effect::Leave { failure });
+        ending.left = true;
+        let (requests, failure) = (std::mem::take(&mut ending.requests), ending.failure.take());
+        let message = format!("stopped{}", self.stuck_in_words(|_| true));
+        let outcome = if self.workers.is_empty() { Outcome::Done } else { Outcome::Partly };
+        for request in requests {
+            self.reply(request, outcome, message.clone(), None, out);
         }
+        out.push(Effect::Leave { failure });
     }
 
     /// The last cause of the first slot that has one.

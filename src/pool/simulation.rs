@@ -82,6 +82,8 @@ struct Game {
     last_outcome: Option<Outcome>,
     /// The generation of the rollout whose beginning was told and whose end was not yet.
     told_of: Option<GenerationId>,
+    /// Workers that were said to be stuck.
+    stuck: BTreeSet<WorkerId>,
     /// Of all events and effects, when the game is one of those that are compared.
     digest: Option<u64>,
     /// The pool as another ganger goes on with it, when the game is one of those that are handed over.
@@ -113,6 +115,7 @@ impl Game {
             heal: false,
             last_outcome: None,
             told_of: None,
+            stuck: BTreeSet::new(),
             digest: compared.then_some(0),
             twin: None,
         };
@@ -209,14 +212,17 @@ impl Game {
                 }
                 Effect::Kill { worker } => {
                     assert_eq!(self.bodies.get(&worker), Some(&Body::Alive), "killed a dead worker");
-                    self.later(Duration::from_millis(1), Coming::Death(worker, Exit::Signal(9)));
+                    if let Some(span) = self.last_breath(1) {
+                        self.later(span, Coming::Death(worker, Exit::Signal(9)));
+                    }
                 }
                 Effect::Sweep { worker } => {
                     let body = self.bodies.get_mut(&worker).expect("swept an unknown worker");
                     assert_eq!(*body, Body::Dead { swept: false }, "{worker} was swept out of turn");
                     *body = Body::Dead { swept: true };
-                    let span = self.dice.span(50);
-                    self.later(span, Coming::Emptied(worker));
+                    if let Some(span) = self.last_breath(50) {
+                        self.later(span, Coming::Emptied(worker));
+                    }
                 }
                 Effect::Signal { worker, .. } => {
                     assert_eq!(self.bodies.get(&worker), Some(&Body::Alive), "signalled a dead worker");
@@ -251,6 +257,10 @@ impl Game {
                         self.last_outcome = Some(verdict.outcome);
                     }
                 }
+                Effect::Announce(Announcement::WorkerStuck { worker, .. }) => {
+                    assert!(self.bodies.contains_key(&worker), "{worker} is gone, not stuck");
+                    assert!(self.stuck.insert(worker), "{worker} was said to be stuck twice");
+                }
                 Effect::Leave { .. } => {
                     assert!(!self.left, "left twice");
                     self.left = true;
@@ -263,6 +273,17 @@ impl Game {
                 }
                 Effect::Announce(_) | Effect::Warn(_) => {}
             }
+        }
+    }
+
+    /// How long a killed process takes to end: `ms` at most, unless the kernel holds on to it for a while, or
+    /// (`None`) for good.
+    fn last_breath(&mut self, ms: u64) -> Option<Duration> {
+        match self.dice.below(40) {
+            _ if self.heal => Some(self.dice.span(ms)),
+            0 => None,
+            1..=3 => Some(self.dice.span(60_000)),
+            _ => Some(self.dice.span(ms)),
         }
     }
 
@@ -494,6 +515,7 @@ impl Game {
         }
         let mut holders = BTreeSet::new();
         for worker in &view.workers {
+            assert_eq!(worker.phase == Phase::Stuck, self.stuck.contains(&worker.worker));
             assert!(holders.insert(worker.worker), "one worker is shown twice");
             assert!(self.bodies.contains_key(&worker.worker), "{} is shown and is no more", worker.worker);
         }
@@ -535,9 +557,12 @@ impl Game {
         let (view, generation) = (self.pool.view(), self.pool.generation());
         let wanted = if keeps { before } else { workers };
         assert_eq!((view.wanted, view.ready), (wanted, wanted));
-        let at_rest = |worker: &WorkerView| worker.phase == Phase::Ready && worker.generation == generation;
-        assert!(view.workers.iter().all(at_rest) && view.workers.len() == wanted as usize);
-        assert_eq!(self.pool.generations.len(), 1, "plans are kept that nobody needs");
+        let at_rest = |worker: &&WorkerView| worker.phase == Phase::Ready && worker.generation == generation;
+        assert_eq!(view.workers.iter().filter(at_rest).count(), wanted as usize);
+        let mut users: BTreeSet<GenerationId> = view.workers.iter().map(|worker| worker.generation).collect();
+        users.insert(generation);
+        assert!(view.workers.iter().all(|it| at_rest(&it) || it.phase == Phase::Stuck));
+        assert!(self.pool.generations.keys().eq(&users), "plans are kept that nobody needs");
         assert!(self.pool.queue.is_empty() && self.pool.waiters.is_empty());
         assert_eq!(self.pool.busy_until(), None);
         assert!(self.pool.next_deadline().is_none(), "at rest, and something is due");
@@ -572,7 +597,8 @@ impl Game {
         }
         assert!(self.left, "the pool never left");
         assert_eq!(self.told_of, None, "the end of a rollout was not told");
-        assert!(self.bodies.is_empty(), "left, and {:?} still run", self.bodies);
+        let held = self.bodies.keys().all(|worker| self.stuck.contains(worker));
+        assert!(held, "left, and {:?} still run", self.bodies);
         assert_eq!(self.asked, self.answered, "left without an answer to somebody");
         (self.events, self.digest)
     }

@@ -76,6 +76,7 @@ fn life_in_words(pool: &Pool, worker: WorkerId) -> &'static str {
         Some(worker::Life::Draining(_)) => "draining",
         Some(worker::Life::Killed(_)) => "killed",
         Some(worker::Life::Leftover(_)) => "leftover",
+        Some(worker::Life::Stuck(..)) => "stuck",
         None => "gone",
     }
 }
@@ -143,11 +144,15 @@ fn worker_in(phase: &str) -> (Bench, WorkerId) {
             bench.feed(Event::Notified { worker, notification: Notification::Stopping });
             bench.obey_spawns();
         }
-        "killed" => {
+        "killed" | "stuck" => {
             bench.feed(Event::Notified { worker, notification: Notification::Stopping });
             bench.obey_spawns();
             bench.now = bench.now + secs(10);
             bench.feed(Event::TimePassed);
+            if phase == "stuck" {
+                bench.now = bench.now + worker::KILL_PATIENCE;
+                bench.feed(Event::TimePassed);
+            }
         }
         "leftover" => {
             bench.feed(Event::Exited { worker, exit: Exit::Code(1), oom: false });
@@ -158,7 +163,8 @@ fn worker_in(phase: &str) -> (Bench, WorkerId) {
     (bench, worker)
 }
 
-const PHASES: [&str; 7] = ["ordered", "starting", "ready", "draining", "killed", "leftover", "unknown"];
+const PHASES: [&str; 8] =
+    ["ordered", "starting", "ready", "draining", "killed", "leftover", "stuck", "unknown"];
 
 type Fact = fn(WorkerId) -> Event;
 
@@ -206,6 +212,9 @@ fn worker_table() -> String {
                 bench.now = match bench.pool.workers.get(&worker).map(|known| &known.life) {
                     Some(worker::Life::Starting { deadline, .. }) => *deadline,
                     Some(worker::Life::Draining(leaving)) => leaving.deadline,
+                    Some(worker::Life::Killed(leaving) | worker::Life::Leftover(leaving)) => {
+                        leaving.deadline + worker::KILL_PATIENCE
+                    }
                     // The watch over a ready worker: its first measurement.
                     _ => bench.now + Duration::from_millis(100),
                 };

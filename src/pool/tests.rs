@@ -313,10 +313,10 @@ fn whoever_waits_when_the_pool_is_stopped_hears_just_that() {
         assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Stopped);
     }
     let finished = bench.effects.iter().find_map(|effect| {
-        if let Effect::Announce(Announcement::ReloadFinished { generation, verdict }) = effect {
-            return Some((generation, verdict));
-        }
-        None
+        let Effect::Announce(Announcement::ReloadFinished { generation, verdict }) = effect else {
+            return None;
+        };
+        Some((generation, verdict))
     });
     let (generation, verdict) = finished.expect("nobody was told of the reload's end");
     assert_eq!((*generation, verdict.outcome), (GenerationId(2), Outcome::Stopped));
@@ -357,6 +357,132 @@ fn a_ping_does_not_take_back_a_pulled_trigger() {
     }
     bench.run(secs(3));
     assert_ne!(bench.holder(0), worker);
+}
+
+/// The worker in slot 0 is asked to leave by a restart, does not, is killed, and does not end by that either.
+fn restarted_and_stuck(bench: &mut Bench) -> (WorkerId, RequestId) {
+    let (old, request) = (bench.holder(0), bench.ask(Command::Restart { slot: Some(Slot(0)) }));
+    bench.obey_spawns();
+    bench.pass(secs(10));
+    assert!(bench.effects.contains(&Effect::Kill { worker: old }));
+    assert_eq!(bench.verdict(request), None);
+    bench.pass(secs(10));
+    (old, request)
+}
+
+fn phase_of(bench: &Bench, id: WorkerId) -> Option<Phase> {
+    bench.pool.view().workers.iter().find(|worker| worker.worker == id).map(|worker| worker.phase)
+}
+
+#[test]
+fn a_killed_worker_that_does_not_end_is_stuck_and_nobody_waits_for_it() {
+    let mut bench = serving(2);
+    let (old, request) = restarted_and_stuck(&mut bench);
+    let stuck = Effect::Announce(Announcement::WorkerStuck { worker: old, cause: Cause::Restarted });
+    assert_eq!(bench.effects.iter().filter(|effect| **effect == stuck).count(), 1);
+    assert_eq!(phase_of(&bench, old), Some(Phase::Stuck));
+    let verdict = bench.verdict(request).unwrap();
+    let message = "slot 0 was restarted; killed, but held by the kernel: worker 0 of generation 1, pid 1001";
+    assert_eq!((verdict.outcome, verdict.message.as_str()), (Outcome::Done, message));
+    assert_eq!(bench.pool.next_deadline(), None);
+    // It ends after all: what it left is swept, and then it is gone.
+    let effects = bench.feed(Event::Exited { worker: old, exit: Exit::Signal(9), oom: false });
+    assert!(effects.contains(&Effect::Sweep { worker: old }));
+    assert_eq!(phase_of(&bench, old), Some(Phase::Stuck));
+    bench.pass(secs(60));
+    bench.feed(Event::Vacated { worker: old });
+    assert_eq!(phase_of(&bench, old), None);
+    assert_eq!(bench.effects.iter().filter(|effect| **effect == stuck).count(), 1);
+}
+
+#[test]
+fn what_a_worker_left_may_be_stuck_without_it() {
+    let mut bench = serving(1);
+    let old = bench.holder(0);
+    bench.feed(Event::Exited { worker: old, exit: Exit::Code(1), oom: false });
+    bench.obey_spawns();
+    bench.pass(super::worker::KILL_PATIENCE);
+    assert_eq!(phase_of(&bench, old), Some(Phase::Stuck));
+    assert_eq!(bench.pool.view().phase, PoolPhase::Serving);
+    let again = bench.feed(Event::Exited { worker: old, exit: Exit::Code(1), oom: false });
+    assert_eq!(again, [Effect::Warn(Warning::OutOfPlace { worker: old, fact: "exited" })]);
+    bench.feed(Event::Vacated { worker: old });
+    assert_eq!(phase_of(&bench, old), None);
+}
+
+#[test]
+fn a_reload_goes_on_and_ends_although_old_workers_are_stuck_and_names_them() {
+    let mut bench = serving(6);
+    let (request, begun) = (bench.reload(plan(6)), bench.now);
+    // Nobody leaves when asked, nor when killed.
+    while bench.verdict(request).is_none() {
+        bench.obey_spawns();
+        assert_eq!(bench.pool.view().ready, 6);
+        let (at, _) = bench.pool.next_deadline().expect("the reload has no end");
+        bench.now = bench.now.max(at);
+        bench.feed(Event::TimePassed);
+    }
+    assert!(bench.now.since(begun) <= secs(6 * 21 + 1), "{:?}", bench.now.since(begun));
+    let verdict = bench.verdict(request).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Done);
+    assert!(verdict.message.contains("worker 3 of generation 1, pid 1004 and 2 more"), "{}", verdict.message);
+    let view = bench.pool.view();
+    assert_eq!(view.workers.iter().filter(|worker| worker.phase == Phase::Stuck).count(), 6);
+    assert!(
+        !bench.effects.iter().any(|effect| matches!(effect, Effect::Retire { .. })),
+        "its plan is in use"
+    );
+}
+
+#[test]
+fn a_reload_that_is_taken_back_does_not_wait_for_a_stuck_new_worker() {
+    let mut bench = serving(2);
+    let request = bench.reload(plan(2));
+    let (new, ..) = bench.unspawned()[0];
+    bench.spawned(new);
+    bench.pass(secs(30 + 10));
+    assert!(bench.effects.contains(&Effect::Kill { worker: new }));
+    assert_eq!(bench.verdict(request), None);
+    bench.pass(super::worker::KILL_PATIENCE);
+    let verdict = bench.verdict(request).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Failed);
+    assert!(
+        verdict.message.ends_with("held by the kernel: worker 0 of generation 2, pid 1003"),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn a_pool_that_ends_leaves_stuck_workers_behind_and_says_so() {
+    let mut bench = serving(2);
+    let (old, _) = restarted_and_stuck(&mut bench);
+    let stop = bench.ask(Command::Stop);
+    assert!(bench.pool.busy_until().is_some());
+    bench.obey_drains();
+    assert_eq!(phase_of(&bench, old), Some(Phase::Stuck));
+    let verdict = bench.verdict(stop).unwrap();
+    assert_eq!(verdict.outcome, Outcome::Partly);
+    assert!(verdict.message.starts_with("stopped; killed, but held by the kernel: worker 0"), "{verdict:?}");
+    assert!(bench.effects.contains(&Effect::Leave { failure: None }));
+}
+
+#[test]
+fn the_time_that_a_killed_worker_is_given_is_asked_for_as_well() {
+    let mut bench = serving(1);
+    bench.ask(Command::Stop);
+    assert_eq!(bench.pool.busy_until(), Some(bench.now + secs(10)));
+    bench.pass(secs(10));
+    assert_eq!(bench.pool.busy_until(), Some(bench.now + super::worker::KILL_PATIENCE));
+}
+
+#[test]
+fn while_all_the_pool_has_is_stuck_once_workers_are_replaced_only_on_request() {
+    let mut bench = serving(1);
+    restarted_and_stuck(&mut bench);
+    let effects = bench.feed(Event::CalendarElapsed);
+    assert_eq!(effects, [], "one more would hang as well");
+    bench.ask(Command::Restart { slot: Some(Slot(0)) });
+    assert_eq!(bench.unspawned().len(), 1);
 }
 
 #[test]

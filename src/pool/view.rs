@@ -109,7 +109,7 @@ pub struct WorkerView {
     pub connections: Option<u32>,
 }
 
-/// A worker's life: `Starting → Ready → Draining → Stopping → Gone`.
+/// A worker's life: `Starting → Ready → Draining → Stopping → Gone`; `Stuck` is where it should not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Ordered; not ready yet.
@@ -120,6 +120,8 @@ pub enum Phase {
     Draining,
     /// Killed, or its main process is gone; leftovers are being removed.
     Stopping,
+    /// Killed, and the kernel holds on to it: nothing waits for it, its place has another worker.
+    Stuck,
 }
 
 /// A rollout under way.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::random::Random;
+use super::standing::{Checks, Standing, Watch, next_measure};
 use super::{Cause, GenerationId, Notification, Phase, ReadySign, Slot, WorkerId, WorkerView};
 use crate::plan::{Plan, ReadyWhen};
 use crate::time::Monotonic;
@@ -11,10 +12,9 @@ use crate::time::Monotonic;
 pub(super) const READY_PROBE_INTERVAL: Duration = Duration::from_millis(200);
 /// The most that one `EXTEND_TIMEOUT_USEC=` of a worker is believed.
 pub(super) const MAX_EXTENSION: Duration = Duration::from_secs(3600);
-/// Memory is measured so often that a leak of this many bytes a second is seen before limit × 1.2.
-const FASTEST_LEAK: u64 = 50 * 1_048_576;
-/// Bounds of the time between two measurements.
-const MEASURE_BOUNDS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How long a killed worker, or what it left, may take to be gone. A dead process's memory is given back well within
+/// it; what is still there then sleeps in the kernel where no signal reaches it (state D, proc(5)).
+pub(super) const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One worker that is not gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,36 +44,24 @@ pub(super) enum Life {
     Killed(Leaving),
     /// The main process is gone; what it left is being removed.
     Leftover(Leaving),
+    /// It was killed, and the kernel holds on to it all the same: nobody waits for it any more.
+    Stuck(Leaving, Remains),
 }
 
-/// What a ready worker is watched for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) since: Monotonic,
-    pub(super) watchdog: Option<Watch>,
-    pub(super) checks: Option<Checks>,
-    pub(super) retire_at: Option<Monotonic>,
-    pub(super) measure_at: Option<Monotonic>,
-}
-
-/// An armed watchdog.
+/// What there still is of a stuck worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Watch {
-    pub(super) interval: Duration,
-    pub(super) deadline: Monotonic,
-}
-
-/// Health checks under way: a probe is out while `next` is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Checks {
-    pub(super) next: Option<Monotonic>,
-    pub(super) failures: u32,
+pub(super) enum Remains {
+    /// Its main process, at least.
+    Main,
+    /// Only what its main process left.
+    Leftovers,
 }
 
 /// A worker on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leaving {
     pub(super) cause: Cause,
+    /// When it is killed; for one that was, or whose main process ended: when that was.
     pub(super) deadline: Monotonic,
     pub(super) ready_at: Option<Monotonic>,
 }
@@ -93,6 +81,8 @@ pub(super) enum Due {
     Replace(Cause),
     /// It did not leave in time.
     DrainTimeout,
+    /// It is still there although it was killed.
+    Stuck,
 }
 
 impl Worker {
@@ -113,7 +103,11 @@ impl Worker {
     pub(super) fn ready_since(&self) -> Option<Monotonic> {
         match &self.life {
             Life::Ready(standing) => Some(standing.since),
-            Life::Starting { .. } | Life::Draining(_) | Life::Killed(_) | Life::Leftover(_) => None,
+            Life::Starting { .. }
+            | Life::Draining(_)
+            | Life::Killed(_)
+            | Life::Leftover(_)
+            | Life::Stuck(..) => None,
         }
     }
 
@@ -127,7 +121,10 @@ impl Worker {
         match &self.life {
             Life::Starting { .. } => None,
             Life::Ready(standing) => Some(standing.since),
-            Life::Draining(leaving) | Life::Killed(leaving) | Life::Leftover(leaving) => leaving.ready_at,
+            Life::Draining(leaving)
+            | Life::Killed(leaving)
+            | Life::Leftover(leaving)
+            | Life::Stuck(leaving, _) => leaving.ready_at,
         }
     }
 
@@ -173,7 +170,31 @@ impl Worker {
     /// Its main process is gone.
     pub(super) fn main_gone(&mut self, now: Monotonic, cause: Cause) {
         let leaving = Leaving { cause, deadline: now, ready_at: self.ready_at() };
-        self.life = Life::Leftover(leaving);
+        self.life =
+            if self.is_stuck() { Life::Stuck(leaving, Remains::Leftovers) } else { Life::Leftover(leaving) };
+    }
+
+    /// It ought to be gone and is not. Why it had to go; `None`: there is nothing new in that.
+    pub(super) fn hold(&mut self) -> Option<Cause> {
+        let (leaving, remains) = match &self.life {
+            Life::Killed(leaving) => (leaving.clone(), Remains::Main),
+            Life::Leftover(leaving) => (leaving.clone(), Remains::Leftovers),
+            Life::Starting { .. } | Life::Ready(_) | Life::Draining(_) | Life::Stuck(..) => return None,
+        };
+        let cause = leaving.cause.clone();
+        self.life = Life::Stuck(leaving, remains);
+        Some(cause)
+    }
+
+    /// Its name for people.
+    pub(super) fn in_words(&self) -> String {
+        let pid = self.pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
+        format!("worker {} of generation {}{pid}", self.slot, self.generation)
+    }
+
+    /// It was killed and does not end: nothing waits for it.
+    pub(super) fn is_stuck(&self) -> bool {
+        matches!(self.life, Life::Stuck(..))
     }
 
     /// What it said of itself. `true`: it is leaving by itself (`STOPPING=1`).
@@ -207,7 +228,11 @@ impl Worker {
     fn watchdog_interval(&self) -> Option<Duration> {
         match &self.life {
             Life::Ready(standing) => standing.watchdog.map(|watch| watch.interval),
-            Life::Starting { .. } | Life::Draining(_) | Life::Killed(_) | Life::Leftover(_) => None,
+            Life::Starting { .. }
+            | Life::Draining(_)
+            | Life::Killed(_)
+            | Life::Leftover(_)
+            | Life::Stuck(..) => None,
         }
     }
 
@@ -221,7 +246,7 @@ impl Worker {
         match &mut self.life {
             Life::Starting { deadline, .. } => *deadline = (*deadline).max(now + span),
             Life::Draining(leaving) => leaving.deadline = leaving.deadline.max(now + span),
-            Life::Ready(_) | Life::Killed(_) | Life::Leftover(_) => {}
+            Life::Ready(_) | Life::Killed(_) | Life::Leftover(_) | Life::Stuck(..) => {}
         }
     }
 
@@ -277,7 +302,10 @@ impl Worker {
             }
             Life::Ready(standing) => standing.due(now, &mut due),
             Life::Draining(leaving) if leaving.deadline <= now => due.push(Due::DrainTimeout),
-            Life::Draining(_) | Life::Killed(_) | Life::Leftover(_) => {}
+            Life::Killed(leaving) | Life::Leftover(leaving) if leaving.deadline + KILL_PATIENCE <= now => {
+                due.push(Due::Stuck);
+            }
+            Life::Draining(_) | Life::Killed(_) | Life::Leftover(_) | Life::Stuck(..) => {}
         }
         due
     }
@@ -300,7 +328,10 @@ impl Worker {
             }
             Life::Ready(standing) => standing.next_due(),
             Life::Draining(leaving) => Some((leaving.deadline, "drain timeout")),
-            Life::Killed(_) | Life::Leftover(_) => None,
+            Life::Killed(leaving) | Life::Leftover(leaving) => {
+                Some((leaving.deadline + KILL_PATIENCE, "end of a killed worker"))
+            }
+            Life::Stuck(..) => None,
         }
     }
 
@@ -326,6 +357,7 @@ impl Worker {
             Life::Ready(_) => (Phase::Ready, None),
             Life::Draining(leaving) => (Phase::Draining, Some(leaving.deadline)),
             Life::Killed(_) | Life::Leftover(_) => (Phase::Stopping, None),
+            Life::Stuck(..) => (Phase::Stuck, None),
         };
         WorkerView {
             worker: self.id,
@@ -342,46 +374,4 @@ impl Worker {
             connections: None,
         }
     }
-}
-
-impl Standing {
-    fn due(&mut self, now: Monotonic, due: &mut Vec<Due>) {
-        if self.watchdog.is_some_and(|watch| watch.deadline <= now) {
-            self.watchdog = None;
-            due.push(Due::Replace(Cause::Watchdog));
-        }
-        if let Some(checks) = &mut self.checks
-            && checks.next.is_some_and(|next| next <= now)
-        {
-            checks.next = None;
-            due.push(Due::Probe);
-        }
-        if self.measure_at.is_some_and(|at| at <= now) {
-            self.measure_at = None;
-            due.push(Due::Measure);
-        }
-        if self.retire_at.is_some_and(|at| at <= now) {
-            self.retire_at = None;
-            due.push(Due::Replace(Cause::Age));
-        }
-    }
-
-    fn next_due(&self) -> Option<(Monotonic, &'static str)> {
-        [
-            self.watchdog.map(|watch| (watch.deadline, "worker watchdog")),
-            self.checks.and_then(|checks| checks.next).map(|at| (at, "health check")),
-            self.measure_at.map(|at| (at, "memory measurement")),
-            self.retire_at.map(|at| (at, "lifetime")),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-    }
-}
-
-/// Half the time in which the fastest leak would fill what is left of `limit`, within bounds.
-fn next_measure(limit: u64, used: u64) -> Duration {
-    let left = limit.saturating_sub(used);
-    let millis = left.saturating_mul(500) / FASTEST_LEAK;
-    Duration::from_millis(millis).clamp(MEASURE_BOUNDS.0, MEASURE_BOUNDS.1)
 }

@@ -50,7 +50,7 @@ impl Happening {
                 happening.about((slot, generation, pid, worker));
                 happening.took = Some(Duration::from_micros(took));
             }
-            "WorkerDraining" | "WorkerKilled" => {
+            "WorkerDraining" | "WorkerKilled" | "WorkerStuck" => {
                 let (slot, generation, pid, worker, word, text) =
                     body.deserialize::<(u32, u64, u32, u64, String, String)>().ok()?;
                 happening.about((slot, generation, pid, worker));

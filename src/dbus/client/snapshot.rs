@@ -123,7 +123,7 @@ pub struct WorkerState {
     pub slot: u32,
     /// Whose plan it has.
     pub generation: u64,
-    /// `starting`, `ready`, `draining` or `stopping`.
+    /// `starting`, `ready`, `draining`, `stopping` or `stuck`.
     pub state: String,
     /// Its main process.
     pub pid: Option<u32>,

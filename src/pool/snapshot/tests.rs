@@ -140,6 +140,34 @@ fn the_sample_of_version_1_is_still_a_pool() {
     assert_eq!(pool.last_request(), Some(RequestId(7)));
 }
 
+/// The same for what was added to version 1 since: an older ganger passes it over, a newer one still knows it.
+#[test]
+fn the_sample_of_what_was_added_to_version_1_is_still_a_pool() {
+    let state = State::read(include_bytes!("../../../tests/golden/state/v1-added.json")).unwrap();
+    let pool = Pool::restore(state.clone(), instant_of(state.settled_at)).unwrap();
+    assert_eq!(pool.save(), state, "something in the sample is not understood any more");
+    let view = pool.view();
+    assert_eq!(view.workers.iter().filter(|worker| worker.phase == Phase::Stuck).count(), 2);
+    assert_eq!(pool.workers[&view.workers[0].worker].own_watchdog, Some(secs(400)));
+}
+
+/// One worker that is stuck, one of which something is, and one that set its own watchdog.
+#[test]
+fn a_pool_with_stuck_workers_is_the_same_after_it_was_written_and_restored() {
+    let mut bench = Bench::new(plan(2));
+    bench.run(secs(5));
+    let (first, second) = (bench.holder(0), bench.holder(1));
+    bench.feed(Event::Exited { worker: first, exit: Exit::Code(1), oom: false });
+    bench.feed(Event::Notified { worker: second, notification: Notification::Stopping });
+    let (fresh, ..) = bench.unspawned()[0];
+    bench.feed(Event::Notified { worker: fresh, notification: Notification::WatchdogInterval(secs(400)) });
+    bench.obey_spawns();
+    bench.pass(secs(20));
+    let (pool, now) = (bench.pool, bench.now);
+    let document = pool.save().write().unwrap();
+    assert_eq!(Pool::restore(State::read(&document).unwrap(), now), Ok(pool));
+}
+
 #[test]
 fn a_state_from_before_the_last_boot_is_refused() {
     let state = State::read(SAMPLE).unwrap();

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::super::machine::Ending;
 use super::super::rollout::{Course, Rollout};
 use super::super::slot::{Holder, Place, Replacement};
-use super::super::worker::{Checks, Leaving, Life, Standing, Watch, Worker};
+use super::super::standing::{Checks, Standing, Watch};
+use super::super::worker::{Leaving, Life, Remains, Worker};
 use super::super::{GenerationId, Slot, WorkerId};
 use super::people::{numbers, requests, restore_cause, restore_failure, save_cause, save_failure};
 use super::{RestoreError, impossible, instant_of, span_of};
@@ -101,9 +102,12 @@ pub(super) fn save_worker(worker: &Worker) -> state::Worker {
                 state::Life::Starting { deadline: span_of(*deadline), probe_at: probe_at.map(span_of) }
             }
             Life::Ready(standing) => state::Life::Ready(save_standing(standing)),
-            Life::Draining(leaving) => state::Life::Draining(save_leaving(leaving)),
-            Life::Killed(leaving) => state::Life::Killed(save_leaving(leaving)),
-            Life::Leftover(leaving) => state::Life::Leftover(save_leaving(leaving)),
+            Life::Draining(leaving) => state::Life::Draining(save_leaving(leaving, false)),
+            Life::Killed(leaving) => state::Life::Killed(save_leaving(leaving, false)),
+            Life::Leftover(leaving) => state::Life::Leftover(save_leaving(leaving, false)),
+            // Who does not know the word takes it for one that was just killed, which is right as well.
+            Life::Stuck(leaving, Remains::Main) => state::Life::Killed(save_leaving(leaving, true)),
+            Life::Stuck(leaving, Remains::Leftovers) => state::Life::Leftover(save_leaving(leaving, true)),
         },
         status: status.clone(),
         memory: *memory,
@@ -125,9 +129,10 @@ fn save_standing(standing: &Standing) -> state::Standing {
     }
 }
 
-fn save_leaving(leaving: &Leaving) -> state::Leaving {
+fn save_leaving(leaving: &Leaving, stuck: bool) -> state::Leaving {
     let Leaving { cause, deadline, ready_at } = leaving;
-    state::Leaving { cause: save_cause(cause), deadline: span_of(*deadline), ready_at: ready_at.map(span_of) }
+    let (deadline, ready_at) = (span_of(*deadline), ready_at.map(span_of));
+    state::Leaving { cause: save_cause(cause), deadline, ready_at, stuck }
 }
 
 pub(super) fn restore_workers(
@@ -157,7 +162,13 @@ fn restore_worker(worker: state::Worker) -> Worker {
             }
             state::Life::Ready(standing) => Life::Ready(restore_standing(standing)),
             state::Life::Draining(leaving) => Life::Draining(restore_leaving(leaving)),
+            state::Life::Killed(leaving) if leaving.stuck => {
+                Life::Stuck(restore_leaving(leaving), Remains::Main)
+            }
             state::Life::Killed(leaving) => Life::Killed(restore_leaving(leaving)),
+            state::Life::Leftover(leaving) if leaving.stuck => {
+                Life::Stuck(restore_leaving(leaving), Remains::Leftovers)
+            }
             state::Life::Leftover(leaving) => Life::Leftover(restore_leaving(leaving)),
         },
         status: worker.status,

@@ -165,10 +165,13 @@ pub struct Checks {
 pub struct Leaving {
     /// Why.
     pub cause: Cause,
-    /// Gone by then.
+    /// Killed by then, or then.
     pub deadline: Span,
     /// When it had become ready.
     pub ready_at: Option<Span>,
+    /// It was killed and does not end: nobody waits for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stuck: bool,
 }
 
 /// A rollout.

@@ -12,6 +12,8 @@ pub const WORKER_DRAINING: &str = "d144da0854be405283cc53ede0d43784";
 pub const WORKER_EXITED: &str = "e67e3963b72240a1a7d45f8f55d169fb";
 /// A worker did not leave in time and was killed.
 pub const WORKER_KILLED: &str = "f44f2a7d65a44440a4f8c1ea9d09f371";
+/// A worker was killed and does not end.
+pub const WORKER_STUCK: &str = "e46ce09aa0bc488b9f0946c5988f43d2";
 /// A slot waits before its next start.
 pub const SLOT_WAITING: &str = "10b6127157724361be0c86addf560053";
 /// A slot reached its start limit.
@@ -36,6 +38,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("worker-draining", WORKER_DRAINING),
     ("worker-exited", WORKER_EXITED),
     ("worker-killed", WORKER_KILLED),
+    ("worker-stuck", WORKER_STUCK),
     ("slot-waiting", SLOT_WAITING),
     ("slot-failed", SLOT_FAILED),
     ("pool-ready", POOL_READY),
