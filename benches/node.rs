@@ -102,6 +102,8 @@ struct Round {
     short: Report,
     /// The primary's share of one core, in percent, while connections were short.
     cpu: Option<f64>,
+    /// CPU time of the primary and of the workers for one short connection.
+    costs: (Duration, Duration),
 }
 
 impl Contender {
@@ -136,14 +138,25 @@ impl Contender {
         self.primary.and_then(procfs::stat).map(|stat| stat.cpu)
     }
 
+    /// CPU time of all workers so far.
+    fn workers_cpu(&self) -> Duration {
+        let pids = match self.primary {
+            Some(primary) => children(primary),
+            None => self.processes.iter().map(Child::id).collect(),
+        };
+        pids.into_iter().filter_map(procfs::stat).map(|stat| stat.cpu).sum()
+    }
+
     fn measure(&mut self, span: Duration) {
         let keep = self.load().until(Until::Elapsed(span)).run();
-        let before = self.cpu();
+        let before = (self.cpu().unwrap_or_default(), self.workers_cpu());
         let short = self.load().close_each().until(Until::Elapsed(span)).run();
-        let cpu = self.cpu().zip(before).map(|(after, before)| {
-            100.0 * after.saturating_sub(before).as_secs_f64() / short.elapsed.as_secs_f64()
-        });
-        self.rounds.push(Round { keep, short, cpu });
+        let ours = self.cpu().unwrap_or_default().saturating_sub(before.0);
+        let theirs = self.workers_cpu().saturating_sub(before.1);
+        let cpu = self.primary.map(|_| 100.0 * ours.as_secs_f64() / short.elapsed.as_secs_f64());
+        let each = |cpu: Duration| cpu / u32::try_from(short.ok().max(1)).unwrap();
+        let costs = (each(ours), each(theirs));
+        self.rounds.push(Round { keep, short, cpu, costs });
         self.pss = self.primary.and_then(procfs::memory).map(procfs::Memory::best);
     }
 
@@ -167,13 +180,25 @@ impl Contender {
         let cpu = cpus.iter().copied().reduce(f64::max).map_or("–".to_owned(), |cpu| format!("{cpu:.0} %"));
         let pss = self.pss.map_or("–".to_owned(), |pss| format!("{:.1} MiB", mebibytes(pss)));
         let lost: u64 = self.rounds.iter().map(|round| round.keep.lost() + round.short.lost()).sum();
+        let cost = |of: fn(&Round) -> Duration| {
+            let mut costs: Vec<Duration> = self.rounds.iter().map(of).collect();
+            costs.sort();
+            costs[costs.len() / 2].as_micros()
+        };
+        let costs = format!("{} + {}", cost(|round| round.costs.0), cost(|round| round.costs.1));
         format!(
-            "| {} | {} | {} | {cpu} | {pss} | {lost} |",
+            "| {} | {} | {} | {cpu} | {costs} | {pss} | {lost} |",
             self.name,
             figures(self.keep()),
             figures(self.short())
         )
     }
+}
+
+/// The processes that `pid` started.
+fn children(pid: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
 impl Drop for Contender {
@@ -325,9 +350,9 @@ fn main() {
         busy.trim()
     );
     println!(
-        "| | keep-alive/s | p50 / p99 ms | share % | short/s | p50 / p99 ms | share % | primary's CPU | its PSS | lost |"
+        "| | keep-alive/s | p50 / p99 ms | share % | short/s | p50 / p99 ms | share % | primary's CPU | µs each, primary + workers | its PSS | lost |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     contenders.iter().for_each(|contender| println!("{}", contender.row()));
     ratios(&contenders);
 }

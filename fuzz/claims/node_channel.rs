@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ganger::node::{
     Action, ConnectionId, Farewell, Handle, Inherited, ListenerId, Policy, Primary, Report, Trust, UniqueId,
+    WINDOW,
 };
 use ganger::plan::{Address, Balance, SocketKind, Unmatched};
 use ganger::proto::node::{Frame, Outcome, Seq, ToWorker};
@@ -45,8 +46,8 @@ struct Peer {
     /// Queries without an answer.
     asked: BTreeSet<Seq>,
     keys: BTreeMap<String, bool>,
-    /// Connections that the peer has been sent and has not answered.
-    unanswered: BTreeMap<Seq, ConnectionId>,
+    /// Connections that the peer has been sent and has not answered, with the handle that they are for.
+    unanswered: BTreeMap<Seq, (String, ConnectionId)>,
     /// Handles without an acknowledgement, in order.
     passed: VecDeque<Seq>,
 }
@@ -55,8 +56,11 @@ impl World {
     fn new() -> Self {
         let inherited =
             |kind, address: &str| Inherited { kind, address: Address::Inet(address.parse().unwrap()) };
-        let sockets =
-            vec![inherited(SocketKind::Stream, "[::]:80"), inherited(SocketKind::Datagram, "0.0.0.0:53")];
+        let sockets = vec![
+            inherited(SocketKind::Stream, "[::]:80"),
+            inherited(SocketKind::Datagram, "0.0.0.0:53"),
+            inherited(SocketKind::Stream, "[::]:80"),
+        ];
         Self {
             primary: Primary::new(sockets),
             now: Monotonic::ZERO,
@@ -244,7 +248,9 @@ impl World {
             match action {
                 Action::Send { worker, message, handle } => self.sent(worker, &message, handle),
                 Action::Bind { listener, .. } => assert!(self.unbound.insert(listener), "bound once"),
-                Action::Relisten { listener } => assert!(listener.0 < 1 || self.bound.contains(&listener)),
+                Action::Relisten { listener } => {
+                    assert!([0, 2].contains(&listener.0) || self.bound.contains(&listener))
+                }
                 Action::CloseListener { listener } => {
                     assert!(self.bound.remove(&listener), "only what was bound")
                 }
@@ -284,10 +290,12 @@ impl World {
                 assert_eq!(peer.keys.get(&key.0), Some(&true), "for a handle that the worker holds");
                 let Some(Handle::Connection(connection)) = handle else { panic!("no connection") };
                 assert!(self.connections.contains(&connection), "a closed connection is not handed out");
-                peer.unanswered.insert(*seq, connection);
+                peer.unanswered.insert(*seq, (key.0.clone(), connection));
                 peer.passed.push_back(*seq);
+                let window = peer.unanswered.values().filter(|(other, _)| *other == key.0).count();
+                assert!(window <= WINDOW, "no more than a window");
                 let holders = self.places.values().flat_map(|peer| peer.unanswered.values());
-                assert!(holders.filter(|held| **held == connection).count() == 1, "one at a time");
+                assert!(holders.filter(|(_, held)| *held == connection).count() == 1, "one at a time");
             }
             ToWorker::Disconnect { seq } | ToWorker::Ack { seq, .. } => peer.count(*seq),
             ToWorker::HandleAck | ToWorker::HandleNack | ToWorker::User(_) => {}

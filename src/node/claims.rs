@@ -107,6 +107,12 @@ pub(super) struct Claims {
     next_listener: u32,
 }
 
+impl Listener {
+    fn is_inet(&self) -> bool {
+        matches!(self.address, Some(Address::Inet(_)))
+    }
+}
+
 impl ClaimKey {
     fn of(listen: &Listen) -> Self {
         Self {
@@ -133,6 +139,21 @@ impl Claims {
 
     pub(super) fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(&id)
+    }
+
+    /// The sockets that answer together when `id` is the answer: itself, and when it is the first of a group on one
+    /// address (systemd's `ReusePort=`), all of the group.
+    pub(super) fn group(&self, id: ListenerId) -> impl Iterator<Item = ListenerId> {
+        let alike = self.listeners.get(&id).filter(|first| first.inherited && first.is_inet());
+        let others = self.listeners.iter().filter(move |(other, listener)| {
+            **other != id
+                && alike.is_some_and(|first| {
+                    listener.inherited && listener.kind == first.kind && listener.address == first.address
+                })
+        });
+        let others: Vec<ListenerId> = others.map(|(other, _)| *other).collect();
+        let is_first = others.iter().all(|other| *other > id);
+        std::iter::once(id).chain(others.into_iter().filter(move |_| is_first))
     }
 
     /// Answers one call, and remembers the answer.
@@ -221,14 +242,14 @@ impl Claims {
             .min()
     }
 
-    /// The only inherited socket of that kind, unless a call of this generation has it.
+    /// The only inherited socket (or group) of that kind, unless a call of this generation has it.
     fn adoptable(&self, request: &BindRequest, asker: &Asker<'_>) -> Option<ListenerId> {
         if request.address.port() == Some(0) {
             return None;
         }
         let mut sockets = self.inherited(request.kind);
         let (id, address) = sockets.next()?;
-        let only = sockets.next().is_none();
+        let only = sockets.all(|(_, other)| matches!(other, Address::Inet(_)) && other == address);
         let taken = (asker.holds)(id)
             || self.claims.values().any(|claim| {
                 claim.listener == id && (claim.fit != Fit::Adopted || claim.generation >= asker.generation)

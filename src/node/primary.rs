@@ -235,13 +235,21 @@ impl Primary {
     /// How many connections of which listener ganger may accept now; a listener that is not named (or named
     /// with 0) must not be polled: its connections wait in the kernel.
     pub fn accepting(&self) -> impl Iterator<Item = (ListenerId, usize)> {
-        self.rotations.iter().map(|(listener, rotation)| (*listener, rotation.room()))
+        self.rotations.iter().flat_map(move |(first, rotation)| {
+            let members = self.claims.group(*first);
+            let own = move |member: &ListenerId| member == first || !self.rotations.contains_key(member);
+            let room = rotation.room();
+            members.filter(own).map(move |member| (member, room))
+        })
     }
 
     /// ganger accepted a connection.
     pub fn accepted(&mut self, listener: ListenerId, connection: ConnectionId) -> Vec<Action> {
         let mut out = Vec::new();
-        match self.rotations.get_mut(&listener) {
+        let groups = self.rotations.keys().copied();
+        let own = || groups.clone().find(|first| self.claims.group(*first).any(|member| member == listener));
+        let first = if self.rotations.contains_key(&listener) { Some(listener) } else { own() };
+        match first.and_then(|first| self.rotations.get_mut(&first)) {
             Some(rotation) => rotation.offer(connection),
             None => out.push(Action::CloseConnection { connection }),
         }

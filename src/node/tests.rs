@@ -143,6 +143,49 @@ fn only_one_listen_of_a_generation_adopts_and_a_new_generation_may_adopt_again()
     assert_eq!(world.outcome(3, r#""port":3001,"addressType":4"#), Outcome::Handle { check_port: false });
 }
 
+fn given(actions: &[Action]) -> Option<Handle> {
+    actions.iter().find_map(|action| match action {
+        Action::Send { handle, .. } => *handle,
+        Action::Bind { .. }
+        | Action::Relisten { .. }
+        | Action::CloseListener { .. }
+        | Action::CloseConnection { .. }
+        | Action::Report(_) => None,
+    })
+}
+
+#[test]
+fn of_a_group_on_one_address_each_worker_has_a_socket_and_each_socket_a_worker_of_the_new_generation() {
+    let group = || vec![tcp("[::]:3000"), tcp("[::]:3000"), tcp("[::]:4000")];
+    let socket = |id| Some(Handle::Listener(ListenerId(id)));
+    let mut world = World::new(group(), SHARED, 2);
+    assert_eq!(given(&world.listen(1, PORT_3000)), socket(0));
+    assert_eq!(given(&world.listen(2, PORT_3000)), socket(1));
+    assert_eq!(world.outcome(2, PORT_3000), Outcome::Refused(98));
+    world.primary.open(worker(3), 2, SHARED);
+    assert_eq!(given(&world.listen(3, PORT_3000)), socket(0));
+    world.drain(1);
+    world.primary.open(worker(4), 2, SHARED);
+    assert_eq!(given(&world.listen(4, PORT_3000)), socket(1));
+    let _ = world.primary.exited(world.now, worker(3));
+    world.primary.open(worker(5), 2, SHARED);
+    assert_eq!(given(&world.listen(5, PORT_3000)), socket(0));
+    world.primary.open(worker(6), 2, SHARED);
+    assert_eq!(given(&world.listen(6, r#""fd":4"#)), socket(1), "a number means that very socket");
+}
+
+#[test]
+fn in_round_robin_a_group_is_accepted_from_as_one() {
+    let mut world = World::new(vec![tcp("[::]:3000"), tcp("[::]:3000")], ROUND_ROBIN, 2);
+    world.listen(1, PORT_3000);
+    world.listen(2, PORT_3000);
+    let room = 2 * WINDOW;
+    assert_eq!(world.primary.accepting().collect::<Vec<_>>(), [(ListenerId(0), room), (ListenerId(1), room)]);
+    assert_eq!(world.primary.accepted(ListenerId(1), ConnectionId(7)), [new_connection(1, "g0", 1, 7)]);
+    assert_eq!(world.primary.accepted(ListenerId(0), ConnectionId(8)), [new_connection(2, "g1", 1, 8)]);
+    assert_eq!(world.primary.accepting().map(|(_, room)| room).collect::<Vec<_>>(), [room - 2, room - 2]);
+}
+
 #[test]
 fn policy_refuses_what_was_not_inherited() {
     let refuse = Policy { unmatched: Unmatched::Refuse, ..SHARED };

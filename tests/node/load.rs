@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger::node::{Policy, Report, UniqueId};
+use ganger::node::{Policy, Report, UniqueId, WINDOW};
+use ganger::os::sock_diag;
 
 use super::client::{self, Habit, Tally, load};
 use super::pool::{Fact, Pool, ROUND_ROBIN, SHARED, Sockets, here, now, prepared, versions};
@@ -190,6 +191,35 @@ fn a_worker_killed_with_a_connection_on_its_way_hangs_nobody() {
         let hung: Vec<String> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
         eprintln!("node {version}: {} requests, {kills} kills", requests_each * 8);
         assert!(hung.is_empty() && kills > 0, "on {version}, after {kills} kills: {hung:?}");
+    }
+}
+
+#[test]
+fn a_stuck_worker_has_its_window_and_when_it_dies_others_get_all_of_it() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, workers) = pool(&version, ROUND_ROBIN, &sockets);
+        let (stuck, other) = (workers[0], workers[1]);
+        pool.kill(other);
+        pool.exited(other);
+        let pid = nix::unistd::Pid::from_raw(pool.workers[&stuck].child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        let address = sockets.address();
+        let ask = move |_| std::thread::spawn(move || client::once(address, "/fast").unwrap());
+        let clients: Vec<_> = (0..3 * WINDOW).map(ask).collect();
+        // The window is taken, the rest waits in the kernel, and it stays so.
+        let beyond = u32::try_from(2 * WINDOW).unwrap();
+        while sock_diag::queue(&sockets.tcp).unwrap().unwrap().waiting != beyond {
+            pool.step(None, now() + Duration::from_millis(10));
+        }
+        assert_eq!(sock_diag::queue(&sockets.tcp).unwrap().unwrap().waiting, beyond);
+        pool.kill(stuck);
+        let next = pool.spawn();
+        pool.exited(stuck);
+        pool.listening(next);
+        let answers =
+            pool.during(move || clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>());
+        assert!(answers.iter().all(|body| body.trim() == next.to_string()), "on {version}: {answers:?}");
     }
 }
 

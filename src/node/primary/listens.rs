@@ -42,11 +42,17 @@ impl Primary {
     ) {
         let Some(socket) = self.claims.listener(listener) else { return };
         let (kind, address) = (socket.kind, socket.address.clone());
-        let Some(channel) = self.channels.get_mut(&worker) else { return };
-        if channel.holds(listener) {
+        let Some(channel) = self.channels.get(&worker) else { return };
+        if self.claims.group(listener).any(|member| channel.holds(member)) {
             return self.refuse(worker, query, errno::EADDRINUSE, out);
         }
         let shared = channel.policy.balance == Balance::Shared || kind != SocketKind::Stream;
+        let data = self.claims.data(listener, query.data);
+        // A group has one turn-taking in round-robin; shared, each worker has one socket of it.
+        let named = query.listen.fd.is_some();
+        let listener =
+            if shared && !named { self.least_held(channel.generation, listener) } else { listener };
+        let Some(channel) = self.channels.get_mut(&worker) else { return };
         let key = Key(format!("g{}", self.next_key));
         self.next_key = self.next_key.saturating_add(1);
         channel.grants.insert(key.clone(), Grant { listener, shared });
@@ -63,8 +69,18 @@ impl Primary {
             let note = Note::Inexact { wanted: wanted_text(&query.listen), got, fit };
             self.note(worker, note, out);
         }
-        let data = self.claims.data(listener, query.data);
         self.give(worker, Answer { ack: query.seq, key, listener, outcome, data, tries: 0 }, out);
+    }
+
+    /// The socket of the group that the fewest workers of this generation hold, and of these the one that the fewest
+    /// hold at all: so each has somebody who accepts, also when a generation takes over one by one.
+    fn least_held(&self, generation: u64, first: ListenerId) -> ListenerId {
+        let held = |member: ListenerId, young: bool| {
+            let holders = self.channels.values().filter(|channel| channel.is_open() && channel.holds(member));
+            holders.filter(|channel| !young || channel.generation >= generation).count()
+        };
+        let members = self.claims.group(first);
+        members.min_by_key(|member| (held(*member, true), held(*member, false))).unwrap_or(first)
     }
 
     pub(super) fn give(&mut self, worker: UniqueId, answer: Answer, out: &mut Vec<Action>) {
