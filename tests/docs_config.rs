@@ -53,7 +53,7 @@ fn the_manual_tells_the_protocol_of_a_command_that_names_none() {
     let entry = entry(&page(), "protocol").unwrap().to_owned();
     let sentence = match config::default_protocol(&["node".into(), "server.js".into()]) {
         Protocol::Node => {
-            "Without this key \"node\" holds for the commands node, nodejs, tsx, ts-node, npm, npx, pnpm, pnpx and yarn"
+            "Without this key \"node\" holds for the commands node, nodejs, tsx, ts-node, npm, npx, pnpm, pnpx, yarn and deno"
         }
         Protocol::ListenFds => "Without this key \"listen-fds\" holds for every command",
         Protocol::Stdin => panic!("nobody asked for standard input"),

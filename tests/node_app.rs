@@ -12,8 +12,14 @@ mod app;
 mod stage;
 
 #[cfg(test)]
+#[path = "node_app/attaching.rs"]
+mod attaching;
+#[cfg(test)]
 #[path = "node_app/behaviours.rs"]
 mod behaviours;
+#[cfg(test)]
+#[path = "node_app/deno.rs"]
+mod deno;
 #[cfg(test)]
 #[path = "node_app/explained.rs"]
 mod explained;

@@ -28,7 +28,10 @@ pub fn default_protocol(argv: &[OsString]) -> Protocol {
 #[must_use]
 pub fn is_node_command(argv: &[OsString]) -> bool {
     let program = argv.first().and_then(|first| Path::new(first).file_name()).and_then(|name| name.to_str());
-    matches!(program, Some("node" | "nodejs" | "tsx" | "ts-node" | "npm" | "npx" | "pnpm" | "pnpx" | "yarn"))
+    matches!(
+        program,
+        Some("node" | "nodejs" | "tsx" | "ts-node" | "npm" | "npx" | "pnpm" | "pnpx" | "yarn" | "deno")
+    )
 }
 
 /// Makes plans from settings.
@@ -440,6 +443,7 @@ mod tests {
             &["/usr/bin/nodejs"],
             &["./node_modules/.bin/tsx", "x.ts"],
             &["npm", "start"],
+            &["deno", "run", "x.ts"],
         ] {
             assert!(is_node_command(&argv(words)), "{words:?}");
         }

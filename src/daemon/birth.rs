@@ -1,13 +1,13 @@
 //! How a worker is born: its descriptors, its variables, its control group, and the go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::node::CHANNEL_FD;
+use crate::node::ATTACH_FD;
 use crate::os::cgroup::Limits;
 use crate::os::poller::Interest;
 use crate::os::process::{Launch, Outcome, Program, SpawnError, Spawning, Template};
@@ -18,6 +18,7 @@ use crate::proto::listen_fds::{self, FdName};
 use crate::time::Monotonic;
 
 use super::environment;
+use super::node_side::Descriptors;
 use super::readiness::Lookout;
 use super::subjects::Subject;
 use super::world::{Born, Group, Process, ProcessState, World};
@@ -76,12 +77,14 @@ impl World {
             })?;
         let mut env = environment::shared(std::env::vars_os(), plan);
         let mut argv = &plan.command.argv;
+        let mut attach = false;
         let launch;
         if plan.protocol == Protocol::Node {
             self.prepare_node().map_err(program)?;
             launch = self.node_launch(plan, slot).map_err(program)?;
             launch.add_to(&mut env, &plan.command.env);
             argv = &launch.argv;
+            attach = launch.attach;
         }
         let template = Template::new(&Program {
             argv,
@@ -91,11 +94,13 @@ impl World {
             open_files: self.open_files,
         })
         .map_err(|error| failure(&error))?;
-        let born = self
-            .generations
-            .entry(generation)
-            .or_insert_with(|| Born { plan: Arc::clone(plan), templates: BTreeMap::new() });
+        let born = self.generations.entry(generation).or_insert_with(|| Born {
+            plan: Arc::clone(plan),
+            templates: BTreeMap::new(),
+            attaching: BTreeSet::new(),
+        });
         born.templates.insert(key, template);
+        born.attaching.extend(attach.then_some(slot));
         Ok(())
     }
 
@@ -110,7 +115,7 @@ impl World {
         let Some(born) = self.generations.get(&generation) else {
             return Err(SpawnFailure::Program(format!("generation {generation} has no plan")));
         };
-        let plan = Arc::clone(&born.plan);
+        let (plan, attach) = (Arc::clone(&born.plan), born.attaching.contains(&slot));
         let mut told = self.told(&plan, worker, slot, generation)?;
         let sinks = self.output.open(&self.app, slot, &plan.log, &self.null).map_err(resources)?;
         if let Some(stream) = &sinks.journal_stream {
@@ -118,13 +123,13 @@ impl World {
         }
         let ready_pipe = self.ready_pipe(&plan, &mut told)?;
         *group = self.make_group(worker, &plan);
-        let channel = self.channel(worker, generation, &plan, &mut told)?;
+        let channel = self.channel(worker, generation, &plan, attach, &mut told)?;
         let mut fds: Vec<(RawFd, BorrowedFd<'_>)> = Vec::new();
         let mut stdin = self.null.as_fd();
         match plan.protocol {
             Protocol::ListenFds => fds.extend(numbered(self.listeners.iter().map(|it| it.fd.as_fd()))),
             Protocol::Stdin => stdin = self.listeners.first().map_or(stdin, |first| first.fd.as_fd()),
-            Protocol::Node => fds.extend(channel.iter().map(|channel| (CHANNEL_FD, channel.as_fd()))),
+            Protocol::Node => fds.extend(channel.iter().map(|(number, fd)| (*number, fd.as_fd()))),
         }
         if let Some((_, theirs, number)) = &ready_pipe {
             fds.push((*number, theirs.as_fd()));
@@ -322,7 +327,7 @@ impl World {
         };
         let first_free = LISTEN_FDS_START.saturating_add(sockets);
         let number = plan.ready.fd.and_then(|fd| i32::try_from(fd).ok()).unwrap_or(first_free);
-        if number < first_free {
+        if number < first_free || number == ATTACH_FD || number == ATTACH_FD + 1 {
             let reason = format!("ready.fd = {number} is taken: the first free descriptor is {first_free}");
             return Err(SpawnFailure::Program(reason));
         }
@@ -331,21 +336,22 @@ impl World {
         Ok(Some((ours, theirs, number)))
     }
 
-    /// The worker's end of its Node channel.
+    /// What a Node worker gets of its channel, with the numbers.
     fn channel(
         &mut self,
         worker: WorkerId,
         generation: GenerationId,
         plan: &Plan,
+        attach: bool,
         told: &mut Told,
-    ) -> Result<Option<OwnedFd>, SpawnFailure> {
+    ) -> Result<Descriptors, SpawnFailure> {
         if plan.protocol != Protocol::Node {
-            return Ok(None);
+            return Ok(Descriptors::new());
         }
         let (channel, variables) =
-            self.open_channel(worker, generation.0, plan).map_err(SpawnFailure::Resources)?;
+            self.open_channel(worker, generation.0, plan, attach).map_err(SpawnFailure::Resources)?;
         variables.iter().for_each(|(name, value)| told.set(name, value));
-        Ok(Some(channel))
+        Ok(channel)
     }
 
     /// A control group for the worker. Without one it still runs, only less well fenced.

@@ -34,6 +34,8 @@ const OWN: &[&str] = &[
     "GANGER_WORKER_ID",
     "GANGER_GENERATION",
     "GANGER_READY_FD",
+    "GANGER_ATTACH",
+    "GANGER_DRAIN",
 ];
 
 /// The environment that all workers of a generation share: `own` is ganger's.

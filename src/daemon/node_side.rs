@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use crate::node::{self, Farewell, Heard, Hub, InheritedSocket, Policy, Report, Setting, Trust, UniqueId};
+use crate::node::{
+    self, ATTACH_FD, CHANNEL_FD, Farewell, Heard, Hub, InheritedSocket, Launch, Policy, Report, Setting,
+    Trust, UniqueId, Way,
+};
 use crate::os::poller::Interest;
 use crate::os::{clock, files, pipes, sock_diag};
-use crate::plan::{Address, Plan};
+use crate::plan::{Address, Balance, Plan};
 use crate::pool::{Event, Notification, ReadySign, Slot, WorkerId};
 use crate::proto::node::UserText;
 use crate::systemd::activation::Listener;
@@ -19,10 +22,9 @@ use crate::time::Monotonic;
 use super::subjects::{Subject, Token};
 use super::world::World;
 
-/// The drain preload, as it is shipped.
-const PRELOAD: &str = include_str!("../../share/node/drain.cjs");
-/// Its name in the runtime directory, where every worker can read it.
-const PRELOAD_FILE: &str = "drain.cjs";
+/// The preloads as they are shipped, with their names in the runtime directory, where every worker can read them.
+const DRAIN: (&str, &str) = ("drain.cjs", include_str!("../../share/node/drain.cjs"));
+const ATTACH: (&str, &str) = ("attach.cjs", include_str!("../../share/node/attach.cjs"));
 /// The longest package.json that is read, in bytes.
 const MAX_PACKAGE: u64 = 1 << 20;
 /// So many turns of the hub before other things get theirs.
@@ -33,12 +35,15 @@ const MAX_TURNS: usize = 64;
 pub(super) struct NodeSide {
     hub: Hub,
     token: Token,
-    /// The preload's path; `None` when it could not be written.
-    preload: Option<PathBuf>,
+    /// The preloads' paths; `None` when one could not be written.
+    drain: Option<PathBuf>,
+    attach: Option<PathBuf>,
 }
 
 /// Variables of one worker.
 type Variables = Vec<(&'static str, OsString)>;
+/// Descriptors of one worker and their numbers there.
+pub(super) type Descriptors = Vec<(RawFd, OwnedFd)>;
 
 /// What a Node worker is started with in place of its plan's command.
 #[derive(Debug, Default)]
@@ -47,6 +52,7 @@ pub(super) struct NodeLaunch {
     pub(super) path_first: Option<PathBuf>,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) node_options: Option<OsString>,
+    pub(super) attach: bool,
 }
 
 impl NodeLaunch {
@@ -101,15 +107,19 @@ impl World {
             .subjects
             .watch(&hub, Subject::Node, Interest::Read)
             .map_err(|error| format!("cannot watch the channels: {error}"))?;
-        let preload = self.notify_path.with_file_name(PRELOAD_FILE);
-        let preload = match std::fs::write(&preload, PRELOAD) {
-            Ok(()) => Some(preload),
-            Err(error) => {
-                warn!("workers drain without ganger's help: failed to write {}: {error}", preload.display());
-                None
+        let write = |(name, text): (&str, &str), without: &str| {
+            let path = self.notify_path.with_file_name(name);
+            match std::fs::write(&path, text) {
+                Ok(()) => Some(path),
+                Err(error) => {
+                    warn!("{without}: failed to write {}: {error}", path.display());
+                    None
+                }
             }
         };
-        self.node = Some(NodeSide { hub, token, preload });
+        let drain = write(DRAIN, "workers drain without ganger's help");
+        let attach = write(ATTACH, "launchers cannot be run as they are");
+        self.node = Some(NodeSide { hub, token, drain, attach });
         Ok(())
     }
 
@@ -120,12 +130,14 @@ impl World {
         let package = read_package(&directory);
         let configured = plan.command.env.get(OsStr::new("NODE_OPTIONS")).cloned();
         let node_options = configured.or_else(|| std::env::var_os("NODE_OPTIONS"));
-        let preload = self.node.as_ref().and_then(|side| side.preload.as_deref()).filter(|_| plan.node.drain);
+        let side = self.node.as_ref();
         let setting = Setting {
-            preload,
+            preload: side.and_then(|side| side.drain.as_deref()).filter(|_| plan.node.drain),
+            attach: side.and_then(|side| side.attach.as_deref()),
             slot: slot.0,
             directory: &directory,
             package: package.as_deref(),
+            plug_and_play: directory.join(".pnp.cjs").exists(),
             node_options: node_options.as_deref(),
         };
         let launch = node::launch(&plan.command.argv, &setting).map_err(|error| error.to_string())?;
@@ -136,24 +148,36 @@ impl World {
             Some(theirs) if !theirs.is_empty() => [theirs, ours].join(OsStr::new(" ")),
             Some(_) | None => ours,
         });
-        Ok(NodeLaunch { argv: launch.argv, path_first: launch.path_first, env: launch.env, node_options })
+        let Launch { argv, path_first, env, attach, .. } = launch;
+        Ok(NodeLaunch { argv, path_first, env, node_options, attach })
     }
 
-    /// Opens a worker's channel; gives the end that becomes its descriptor 3, and its variables.
+    /// Opens a worker's channel; gives what becomes its descriptors, and its variables.
     pub(super) fn open_channel(
         &mut self,
         id: WorkerId,
         generation: u64,
         plan: &Plan,
-    ) -> Result<(OwnedFd, Variables), String> {
+        attach: bool,
+    ) -> Result<(Descriptors, Variables), String> {
         let port = self.only_port().filter(|_| !plan.command.env.contains_key(OsStr::new("PORT")));
         let (Some(side), Some(unique)) = (&mut self.node, unique(id)) else {
             return Err("there is no channel for Node workers".to_owned());
         };
         let trust = if plan.command.user.is_some() { Trust::Lesser } else { Trust::Same };
-        let policy = Policy { balance: plan.node.balance, unmatched: plan.node.unmatched, trust };
+        // Deno never accepts on a socket that it was given.
+        let deno = plan.command.argv.first().is_some_and(|program| node::is_deno(program));
+        let balance = if deno { Balance::RoundRobin } else { plan.node.balance };
+        let policy = Policy { balance, unmatched: plan.node.unmatched, trust };
         let channel = side.hub.open(unique, generation, policy).map_err(|error| error.to_string())?;
-        Ok((channel, node::environment(unique, port)))
+        if !attach {
+            return Ok((vec![(CHANNEL_FD, channel)], node::environment(unique, Way::Direct, port)));
+        }
+        let token = pipes::token().map_err(|error| error.to_string())?;
+        let way =
+            Way::Attach { signal: plan.stop.signal.unwrap_or_default(), supervisor: std::process::id() };
+        let descriptors = vec![(ATTACH_FD, channel), (ATTACH_FD + 1, token)];
+        Ok((descriptors, node::environment(unique, way, port)))
     }
 
     /// The port of the inherited TCP sockets, when they have but one.
@@ -296,7 +320,7 @@ impl World {
     pub(super) fn close_node(&mut self) {
         if let Some(side) = self.node.take() {
             self.subjects.forget(&side.hub, side.token);
-            if let Some(preload) = side.preload {
+            for preload in side.drain.iter().chain(&side.attach) {
                 let _ = std::fs::remove_file(preload);
             }
         }

@@ -77,6 +77,8 @@ pub(super) struct Born {
     pub(super) plan: Arc<Plan>,
     /// By slot where the command differs per slot (Node), else one for all.
     pub(super) templates: BTreeMap<Option<Slot>, Template>,
+    /// Slots whose Node worker attaches itself to its channel.
+    pub(super) attaching: BTreeSet<Slot>,
 }
 
 impl Born {

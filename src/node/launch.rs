@@ -2,18 +2,24 @@
 //! environment gets besides. Pure: whoever calls reads package.json.
 //!
 //! Launchers that are Node programs themselves (npm, npx, pnpm, yarn, tsx …) take the channel for their own
-//! and the app never sees it. So they are not run: what they would run is.
+//! and the app never sees it. So they are not run: what they would run is. Where that cannot be known, and for
+//! programs that are not Node, the channel goes by another way ([`ATTACH_FD`]).
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::UniqueId;
+use super::remark::{LaunchError, LaunchNote};
 use super::scripts::{self, Package};
 
 /// The descriptor of the channel. It must be this one: Node marks low descriptors close-on-exec at its start,
 /// and a channel that leaks into what the app spawns never ends.
 pub const CHANNEL_FD: i32 = 3;
+
+/// The descriptor of the channel where programs that ganger does not know come before the app. Node marks
+/// descriptors close-on-exec at its start up to the first closed one from 16 on, so this one comes through; the
+/// attach preload takes it where the app is. The next one holds the byte that says who may.
+pub const ATTACH_FD: i32 = 100;
 
 /// Variables that must not reach a Node worker: descriptor 3 is its channel, not a socket.
 pub const REMOVED: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NODE_CLUSTER_SCHED_POLICY"];
@@ -32,8 +38,10 @@ pub struct Launch {
     pub path_first: Option<PathBuf>,
     /// Further variables (a script's own assignments, `npm_…`); the app's configured ones go before them.
     pub env: Vec<(OsString, OsString)>,
-    /// To be appended to `NODE_OPTIONS`: the preload, where argv has no place for it.
+    /// To be appended to `NODE_OPTIONS`: a preload, where argv has no place for it.
     pub node_options: Option<OsString>,
+    /// The channel is on [`ATTACH_FD`], for whoever comes to serve.
+    pub attach: bool,
     /// Worth telling once per generation.
     pub notes: Vec<LaunchNote>,
 }
@@ -43,115 +51,48 @@ pub struct Launch {
 pub struct Setting<'a> {
     /// The drain preload, when it is wanted.
     pub preload: Option<&'a Path>,
+    /// The attach preload, when there is one.
+    pub attach: Option<&'a Path>,
     /// The worker's slot.
     pub slot: u32,
     /// The directory of the worker (and of package.json).
     pub directory: &'a Path,
     /// The text of package.json there, if there is one.
     pub package: Option<&'a str>,
+    /// Yarn's Plug'n'Play is there in place of `node_modules`: only Yarn itself knows where packages are.
+    pub plug_and_play: bool,
     /// `NODE_OPTIONS` as the worker would have it.
     pub node_options: Option<&'a OsStr>,
 }
 
-/// Worth telling.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LaunchNote {
-    /// The script of that name is run without the launcher.
-    Script {
-        /// `start` and the like.
-        name: String,
-        /// Its text.
-        text: String,
+/// How a worker comes to its channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// As under Node's own primary.
+    Direct,
+    /// By the attach preload.
+    Attach {
+        /// The stop signal's number; 0 for none.
+        signal: i32,
+        /// ganger's pid: a worker that is its child is alone with its channel.
+        supervisor: u32,
     },
-    /// The package manager would run this one first; with many workers that is no good.
-    PreScript(String),
-    /// Deno never accepts on a shared socket.
-    Deno,
 }
 
-/// Why a command cannot be a cluster worker. Each text names the way out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LaunchError {
-    /// No script for Node: `-e`, `-p`, the prompt, standard input.
-    NoScript,
-    /// A tool that restarts or supervises the app itself.
-    Supervisor(String),
-    /// Node's own test runner, or another mode that serves nothing.
-    Mode(String),
-    /// Bun does not speak the protocol.
-    Bun,
-    /// An option of a launcher that ganger does not follow.
-    Option {
-        /// npm, tsx …
-        launcher: String,
-        /// The option.
-        option: String,
-    },
-    /// The launcher wants package.json and there is none, or it cannot be read.
-    Package {
-        /// npm, pnpm …
-        launcher: String,
-        /// The directory or the reason.
-        reason: String,
-    },
-    /// package.json has no script of that name.
-    NoSuchScript(String),
-    /// Scripts that call each other in a ring.
-    Ring(String),
-}
-
-impl fmt::Display for LaunchNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Script { name, text } => {
-                write!(f, "running the script \"{name}\" of package.json without its launcher: {text}")
-            }
-            Self::PreScript(name) => {
-                write!(f, "the script \"{name}\" is not run: run it once, before ganger starts")
-            }
-            Self::Deno => f.write_str("deno serves with node.balance = \"round-robin\" only"),
-        }
-    }
-}
-
-impl fmt::Display for LaunchError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoScript => f.write_str(
-                "node without a script file can be no cluster worker (its listen() would wait for ever): put the code into a file",
-            ),
-            Self::Supervisor(name) => write!(
-                f,
-                "{name} restarts the app by itself and would take the channel: name the app's own command, ganger does the rest ([watch] for development)"
-            ),
-            Self::Mode(option) => write!(f, "node {option} serves nothing: name the app's own command"),
-            Self::Bun => f.write_str(
-                "bun does not speak Node's cluster protocol: use node, or protocol = \"listen-fds\" with a server that binds with SO_REUSEPORT",
-            ),
-            Self::Option { launcher, option } => write!(
-                f,
-                "{launcher} {option}: ganger does not run {launcher} and does not know this option: name the command that {launcher} would run"
-            ),
-            Self::Package { launcher, reason } => {
-                write!(f, "{launcher} needs package.json, and {reason}: set directory, or name the app's own command")
-            }
-            Self::NoSuchScript(name) => write!(f, "package.json has no script \"{name}\""),
-            Self::Ring(name) => write!(f, "the scripts of package.json call each other in a ring at \"{name}\""),
-        }
-    }
-}
-
-impl std::error::Error for LaunchError {}
-
-/// The variables of a cluster worker. Node takes the first three out of `process.env` before the app runs.
+/// The variables of a cluster worker. Node, or the preload, takes them out of `process.env` before the app runs.
 /// `port` is the only inherited TCP port, for `process.env.PORT` of an app that has none configured.
 #[must_use]
-pub fn environment(worker: UniqueId, port: Option<u16>) -> Vec<(&'static str, OsString)> {
-    let mut variables = vec![
-        ("NODE_CHANNEL_FD", CHANNEL_FD.to_string().into()),
-        ("NODE_CHANNEL_SERIALIZATION_MODE", "json".into()),
-        ("NODE_UNIQUE_ID", worker.to_string().into()),
-    ];
+pub fn environment(worker: UniqueId, way: Way, port: Option<u16>) -> Vec<(&'static str, OsString)> {
+    let mut variables = match way {
+        Way::Direct => vec![
+            ("NODE_CHANNEL_FD", CHANNEL_FD.to_string().into()),
+            ("NODE_CHANNEL_SERIALIZATION_MODE", "json".into()),
+            ("NODE_UNIQUE_ID", worker.to_string().into()),
+        ],
+        Way::Attach { signal, supervisor } => {
+            vec![("GANGER_ATTACH", format!("{ATTACH_FD}:{worker}:{signal}:{supervisor}").into())]
+        }
+    };
     variables.extend(port.map(|port| ("PORT", port.to_string().into())));
     variables
 }
@@ -165,6 +106,12 @@ pub fn is_node_command(argv: &[OsString]) -> bool {
     })
 }
 
+/// Whether it is Deno, which serves with `balance = "round-robin"` only.
+#[must_use]
+pub fn is_deno(program: &OsStr) -> bool {
+    name_of(program) == "deno"
+}
+
 /// The command to start for a configured one.
 ///
 /// # Errors
@@ -173,42 +120,88 @@ pub fn launch(argv: &[OsString], setting: &Setting<'_>) -> Result<Launch, Launch
     let mut launch = Launch { argv: argv.to_vec(), ..Launch::default() };
     for _ in 0..MAX_SCRIPTS {
         let program = launch.argv.first().map(|program| name_of(program)).unwrap_or_default();
-        let arguments: Vec<String> =
-            launch.argv.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-        match program.as_str() {
-            "bun" | "bunx" => return Err(LaunchError::Bun),
-            "deno" => {
+        if setting.plug_and_play && scripts::is_launcher(&program) && setting.attach.is_some() {
+            return Ok(as_it_is(launch, program, setting));
+        }
+        match step(&mut launch, &program, setting) {
+            Ok(Step::Again) => {}
+            Ok(Step::Node) => return node(launch, setting),
+            Ok(Step::Deno) => {
                 launch.notes.push(LaunchNote::Deno);
                 return Ok(launch);
             }
-            "nodemon" | "node-dev" | "ts-node-dev" | "tsnd" | "pm2" | "pm2-runtime" | "forever"
-            | "concurrently" => {
-                return Err(LaunchError::Supervisor(program));
-            }
-            "tsx" => launch.argv = with_loader("tsx", ["--import", "tsx"], &launch.argv, &arguments)?,
-            "ts-node" => {
-                launch.argv =
-                    with_loader("ts-node", ["--require", "ts-node/register"], &launch.argv, &arguments)?;
-            }
-            name if is_node(name) => match scripts::node_run(&arguments)? {
-                Some(wanted) => package(setting, "node --run")?.expand(&wanted, setting, &mut launch)?,
-                None => return node(launch, &arguments, setting),
-            },
-            name if scripts::is_launcher(name) => match scripts::wanted(name, &arguments)? {
-                scripts::Wanted::Script(script) => {
-                    package(setting, name)?.expand(&script, setting, &mut launch)?
+            Ok(Step::Other) => return Ok(by_environment(launch, setting)),
+            Err(error) => {
+                let unknown = match &error {
+                    LaunchError::Option { .. } => true,
+                    // pnpm and yarn run programs by their bare name, too.
+                    LaunchError::NoSuchScript(name) => {
+                        !name.is_empty() && launch.argv.get(1).is_some_and(|word| *word == **name)
+                    }
+                    LaunchError::NoScript
+                    | LaunchError::Supervisor(_)
+                    | LaunchError::Mode(_)
+                    | LaunchError::Bun
+                    | LaunchError::Package { .. }
+                    | LaunchError::Ring(_) => false,
+                };
+                if unknown && setting.attach.is_some() {
+                    return Ok(as_it_is(launch, program, setting));
                 }
-                scripts::Wanted::Program(argv) => {
-                    launch.argv = argv.into_iter().map(OsString::from).collect();
-                    launch.path_first = Some(setting.directory.join("node_modules/.bin"));
-                }
-            },
-            _ => return Ok(with_node_options(launch, setting)),
+                return Err(error);
+            }
         }
     }
     Err(LaunchError::Ring(
         launch.argv.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
     ))
+}
+
+/// What a command turns out to be.
+enum Step {
+    /// Another command, which stands in its place now.
+    Again,
+    /// Node with a script.
+    Node,
+    /// Deno.
+    Deno,
+    /// A program that is none of these.
+    Other,
+}
+
+fn step(launch: &mut Launch, program: &str, setting: &Setting<'_>) -> Result<Step, LaunchError> {
+    let arguments = words(launch);
+    match program {
+        "bun" | "bunx" => return Err(LaunchError::Bun),
+        "deno" => return Ok(Step::Deno),
+        "nodemon" | "node-dev" | "ts-node-dev" | "tsnd" | "pm2" | "pm2-runtime" | "forever"
+        | "concurrently" => {
+            return Err(LaunchError::Supervisor(program.to_owned()));
+        }
+        "tsx" => launch.argv = with_loader("tsx", ["--import", "tsx"], &launch.argv, &arguments)?,
+        "ts-node" => {
+            launch.argv =
+                with_loader("ts-node", ["--require", "ts-node/register"], &launch.argv, &arguments)?;
+        }
+        name if is_node(name) => match scripts::node_run(&arguments)? {
+            Some(wanted) => package(setting, "node --run")?.expand(&wanted, setting, launch)?,
+            None => return Ok(Step::Node),
+        },
+        name if scripts::is_launcher(name) => match scripts::wanted(name, &arguments)? {
+            scripts::Wanted::Script(script) => package(setting, name)?.expand(&script, setting, launch)?,
+            scripts::Wanted::Program(argv) => {
+                launch.argv = argv.into_iter().map(OsString::from).collect();
+                launch.path_first = Some(setting.directory.join("node_modules/.bin"));
+            }
+        },
+        _ => return Ok(Step::Other),
+    }
+    Ok(Step::Again)
+}
+
+/// All but the program.
+fn words(launch: &Launch) -> Vec<String> {
+    launch.argv.iter().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect()
 }
 
 fn package(setting: &Setting<'_>, launcher: &str) -> Result<Package, LaunchError> {
@@ -218,10 +211,11 @@ fn package(setting: &Setting<'_>, launcher: &str) -> Result<Package, LaunchError
 }
 
 /// A plain `node` command: the preload and the inspector's port go before the app's own options.
-fn node(mut launch: Launch, arguments: &[String], setting: &Setting<'_>) -> Result<Launch, LaunchError> {
+fn node(mut launch: Launch, setting: &Setting<'_>) -> Result<Launch, LaunchError> {
+    let arguments = words(&launch);
     let options =
         arguments.iter().take_while(|argument| argument.starts_with('-') && *argument != "--").count();
-    let (own, _) = arguments.split_at_checked(options).unwrap_or((arguments, &[]));
+    let (own, _) = arguments.split_at_checked(options).unwrap_or((&arguments, &[]));
     for option in own {
         let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
         match name {
@@ -298,12 +292,31 @@ fn with_loader(
     Ok(front.into_iter().chain(argv.iter().skip(1).cloned()).collect())
 }
 
-/// Some other program that starts Node in the end (a shell, `env`, a package's own command): the preload
-/// travels by the environment. It does nothing in processes that are no workers.
-fn with_node_options(mut launch: Launch, setting: &Setting<'_>) -> Launch {
-    let plain = |path: &&Path| path.to_str().is_some_and(|path| !path.contains([' ', '"', '\\']));
-    launch.node_options =
-        setting.preload.filter(plain).map(|preload| format!("--require {}", preload.display()).into());
+/// A launcher whose words ganger does not understand.
+fn as_it_is(mut launch: Launch, program: String, setting: &Setting<'_>) -> Launch {
+    launch.notes.push(LaunchNote::Launcher(program));
+    by_environment(launch, setting)
+}
+
+/// Some other program that starts Node in the end (a shell, `env`, a package's own command): the preloads
+/// travel by the environment. They do nothing in processes that are no workers.
+fn by_environment(mut launch: Launch, setting: &Setting<'_>) -> Launch {
+    let option = |path: &Path| {
+        let path = path.to_str()?;
+        let quoted = path.replace('\\', "\\\\").replace('"', "\\\"");
+        Some(if path == quoted && !path.contains(' ') {
+            format!("--require {path}").into()
+        } else {
+            format!("--require \"{quoted}\"").into()
+        })
+    };
+    launch.node_options = setting.attach.and_then(option);
+    launch.attach = launch.node_options.is_some();
+    if launch.attach {
+        launch.env.extend(setting.preload.map(|preload| ("GANGER_DRAIN".into(), preload.into())));
+    } else {
+        launch.node_options = setting.preload.and_then(option);
+    }
     launch
 }
 
@@ -337,9 +350,11 @@ mod tests {
         let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
         let setting = Setting {
             preload: Some(Path::new("/p.cjs")),
+            attach: Some(Path::new("/a.cjs")),
             slot: 2,
             directory: Path::new("/srv/shop"),
             package: Some(PACKAGE),
+            plug_and_play: command.contains("pnp.js"),
             node_options: None,
         };
         launch(&argv, &setting)
@@ -393,13 +408,51 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_needs_a_shell_gets_one_and_the_preload_by_the_environment() {
+    fn a_script_that_needs_a_shell_gets_one_and_the_preloads_by_the_environment() {
         let launch = run("npm run shell").unwrap();
         assert_eq!(launch.argv, ["sh", "-c", "node a.js && node b.js"]);
-        assert_eq!(launch.node_options, Some("--require /p.cjs".into()));
+        assert_eq!(launch.node_options, Some("--require /a.cjs".into()));
+        assert!(launch.attach && launch.env.contains(&("GANGER_DRAIN".into(), "/p.cjs".into())));
         let launch = run("npx next start").unwrap();
         assert_eq!(line(&launch), "next start");
         assert_eq!(launch.path_first, Some("/srv/shop/node_modules/.bin".into()));
+    }
+
+    #[test]
+    fn a_launcher_that_cannot_be_seen_through_is_run_as_it_is_and_the_channel_goes_round_it() {
+        for given in [
+            "npm --prefix x start",
+            "npm -w api start",
+            "pnpm --filter api start",
+            "yarn workspace api start",
+            "yarn vite preview",
+            "tsx --env-file a.env a.ts",
+            "yarn start pnp.js",
+        ] {
+            let launch = run(given).unwrap();
+            let program = given.split(' ').next().unwrap().to_owned();
+            assert_eq!((line(&launch).as_str(), launch.attach), (given, true));
+            assert_eq!(launch.notes, [LaunchNote::Launcher(program)]);
+        }
+        assert!(!run("npm start").unwrap().attach);
+    }
+
+    #[test]
+    fn without_its_preload_a_launcher_is_refused_and_a_shell_keeps_the_channel() {
+        let setting = Setting {
+            preload: Some(Path::new("/a b/\"p\".cjs")),
+            attach: None,
+            slot: 0,
+            directory: Path::new("/srv"),
+            package: None,
+            plug_and_play: false,
+            node_options: None,
+        };
+        let run = |words: &[&str]| launch(&words.iter().map(OsString::from).collect::<Vec<_>>(), &setting);
+        assert!(matches!(run(&["npm", "--prefix", "x", "start"]), Err(LaunchError::Option { .. })));
+        let shell = run(&["sh", "start.sh"]).unwrap();
+        assert!(!shell.attach);
+        assert_eq!(shell.node_options, Some(r#"--require "/a b/\"p\".cjs""#.into()));
     }
 
     #[test]
@@ -411,7 +464,6 @@ mod tests {
         assert_eq!(run("node --watch a.js"), Err(LaunchError::Supervisor("node --watch".into())));
         assert_eq!(run("npm run nothing"), Err(LaunchError::NoSuchScript("nothing".into())));
         assert!(matches!(run("npm run loop"), Err(LaunchError::Ring(_))));
-        assert!(matches!(run("npm --prefix x start"), Err(LaunchError::Option { .. })));
         assert_eq!(run("deno run a.ts").unwrap().notes, [LaunchNote::Deno]);
     }
 

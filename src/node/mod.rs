@@ -13,6 +13,7 @@ mod connection;
 mod hub;
 mod launch;
 mod primary;
+mod remark;
 mod report;
 mod rotation;
 mod scripts;
@@ -29,9 +30,10 @@ pub use claims::{Fit, Inherited};
 pub use connection::{Connection, ConnectionError, Incoming, Received};
 pub use hub::{Hub, HubError, InheritedSocket, Turn};
 pub use launch::{
-    CHANNEL_FD, Launch, LaunchError, LaunchNote, REMOVED, Setting, environment, is_node_command, launch,
+    ATTACH_FD, CHANNEL_FD, Launch, REMOVED, Setting, Way, environment, is_deno, is_node_command, launch,
 };
 pub use primary::Primary;
+pub use remark::{LaunchError, LaunchNote};
 pub use report::{Action, Farewell, Handle, Note, Policy, Report, Trust};
 
 /// The most `listen()` calls of one app that are told apart.

@@ -179,7 +179,7 @@ impl fmt::Display for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nothing => {
-                "not a word came on Node's channel; the command is not node, or something in between (sudo, node --run) closed descriptor 3: name the app's own command"
+                "not a word came on Node's channel; the command is not node, or something in between (sudo, a task runner) closed its descriptors or dropped its variables: name the app's own command"
             }
             Self::Online => {
                 "Node started and never asked to listen; a launcher that is a Node program itself takes the channel for its own, and the app then finds its port in use: name the command that the launcher runs"

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use super::launch::{Launch, LaunchError, LaunchNote, Setting};
+use super::launch::{Launch, Setting};
+use super::remark::{LaunchError, LaunchNote};
 
 /// What a launcher is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,6 +25,17 @@ pub fn between_threads() -> Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).attempted(|| "make a pipe")
 }
 
+/// The reading end of a pipe with one byte in it and no writer: of all that hold it one reads the byte, the
+/// others the end.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE` (pipe2(2)).
+pub fn token() -> Result<OwnedFd> {
+    let (reader, writer) = between_threads()?;
+    nix::unistd::write(&writer, b"1").attempted(|| "write to a pipe")?;
+    Ok(reader)
+}
+
 /// A second descriptor for the same open file.
 ///
 /// # Errors

@@ -200,6 +200,8 @@ fn what_npm_and_npx_would_run_is_a_worker() {
         let preload = Path::new(env!("CARGO_MANIFEST_DIR")).join("share/node/drain.cjs");
         let setting = Setting {
             preload: Some(&preload),
+            attach: None,
+            plug_and_play: false,
             slot: 0,
             directory: folder.path(),
             package: Some(&package.to_string()),

@@ -166,7 +166,7 @@ impl Pool {
         } else {
             command.args(&self.argv);
         }
-        command.envs(self.env.iter().cloned()).envs(environment(worker, None));
+        command.envs(self.env.iter().cloned()).envs(environment(worker, ganger::node::Way::Direct, None));
         command.stdin(Stdio::from(channel)).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = child.stdout.take().unwrap();

@@ -25,6 +25,11 @@ fn wanted() -> u64 {
     std::env::var("GANGER_TEST_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
 }
 
+/// How many reloads each load must see.
+fn reloads_wanted() -> u32 {
+    if std::env::var_os("GANGER_SOAK").is_some() { 10 } else { 2 }
+}
+
 fn address(run: &Run) -> SocketAddr {
     run.address().parse().unwrap()
 }
@@ -72,7 +77,7 @@ fn rolled(app: App, what: &str, requests: u64) -> (Tally, Vec<Report>) {
     let run = app.serve();
     let loads = loads(address(&run));
     let mut reloads = 0;
-    while reloads < 2 || answered(&loads) < requests {
+    while reloads < reloads_wanted() || answered(&loads) < requests {
         ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
         reloads += 1;
     }
@@ -98,7 +103,7 @@ fn rolled_https(app: App, what: &str, requests: u64) -> Tally {
         lines.next().unwrap().unwrap()
     });
     let mut reloads = 0;
-    while reloads < 2 || enough.try_recv().is_err() {
+    while reloads < reloads_wanted() || enough.try_recv().is_err() {
         ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
         reloads += 1;
         assert!(client.try_wait().unwrap().is_none(), "the client has ended");
