@@ -34,6 +34,11 @@ impl Repeated {
                 }
                 false
             }
+            // Its failure may have been that of the new generation, in slots that want for nothing.
+            Announcement::ReloadFinished { .. } => {
+                self.0.clear();
+                false
+            }
             Announcement::PoolReady
             | Announcement::WorkerReady { .. }
             | Announcement::WorkerDraining { .. }
@@ -43,7 +48,6 @@ impl Repeated {
             | Announcement::SlotFailed { .. }
             | Announcement::ReloadStarted { .. }
             | Announcement::ReloadAborting { .. }
-            | Announcement::ReloadFinished { .. }
             | Announcement::Stopping => false,
         }
     }
@@ -75,6 +79,23 @@ mod tests {
             let started = Announcement::WorkerStarted { worker: WorkerId(8) };
             assert!(!repeated.is_known(&started, Some(SLOT)));
         }
+    }
+
+    #[test]
+    fn f20_what_a_reload_lacked_is_told_again_when_a_slot_lacks_it() {
+        let mut repeated = Repeated::default();
+        assert!(!repeated.is_known(&refused(), None));
+        let verdict = crate::pool::Verdict {
+            outcome: crate::pool::Outcome::Failed,
+            message: "no room".into(),
+            generation: crate::pool::GenerationId(1),
+            failure: None,
+        };
+        repeated.is_known(
+            &Announcement::ReloadFinished { generation: crate::pool::GenerationId(2), verdict },
+            None,
+        );
+        assert!(!repeated.is_known(&refused(), None) && !repeated.is_known(&waits(), None));
     }
 
     #[test]
