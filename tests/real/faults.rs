@@ -50,7 +50,7 @@ fn boot() -> Option<Outcome> {
             "up",
             &check(
                 "systemctl stop systemd-timesyncd 2>/dev/null || :\ndate -s '2026-11-22 12:00:00 UTC'\n\
-                 systemctl daemon-reload\nsystemctl start myapp.socket\ncurl -sS http://127.0.0.1:8080/slot\n\
+                 systemctl daemon-reload\nsystemctl start myapp.socket\ncurl -sS --max-time 20 http://127.0.0.1:8080/slot\n\
                  until_ 'state | grep -q waiting'\nuntil_ '[ \"$(says \"is ready after\")\" -ge 3 ]'",
             ),
         )
@@ -59,7 +59,7 @@ fn boot() -> Option<Outcome> {
             &check(
                 "before=\"$(pids) $(restarts)\"; ticks=$(ticks)\n\
                  for jump in '+1 day' '-1 day' '+5 hours' '-400 days' '+3 years' '-1 hour'; do\n\
-                 date -s \"$(date -d \"$jump\" '+%F %T')\" >/dev/null; sleep 0.5; curl -sS http://127.0.0.1:8080/slot; done\n\
+                 date -s \"$(date -d \"$jump\" '+%F %T')\" >/dev/null; sleep 0.5; curl -sS --max-time 20 http://127.0.0.1:8080/slot; done\n\
                  date -s '2026-11-22 12:01:00 UTC' >/dev/null; sleep 1\n\
                  used=$(( $(ticks) - ticks )); echo \"used $used ticks\"; [ $used -lt 200 ]\n\
                  after=\"$(pids) $(restarts)\"; echo \"$before\"; echo \"$after\"; [ \"$before\" = \"$after\" ]\n\
@@ -91,7 +91,7 @@ fn boot() -> Option<Outcome> {
                  echo $(( $(cut -f1 /proc/sys/fs/file-nr) / 2 )) >/proc/sys/fs/file-max; kill -KILL \"$(echo $before | cut -d' ' -f1)\"\n\
                  systemctl kill -s HUP --kill-whom=main myapp.service\n\
                  until_ '[ \"$(says \"reload refused\")\" -ge 1 ]'\n\
-                 [ \"$(curl -sS http://127.0.0.1:8080/pid)\" = \"$(echo $before | cut -d' ' -f2)\" ]\n\
+                 kill -0 \"$(echo $before | cut -d' ' -f2)\"\n\
                  echo $max >/proc/sys/fs/file-max\n\
                  ganger reset myapp; until_ '[ \"$(pids | wc -w)\" -ge 2 ]'\n\
                  journalctl -u myapp.service -o cat | grep -m1 'open files in system'\n\
@@ -103,7 +103,7 @@ fn boot() -> Option<Outcome> {
             &check(
                 "before=$(pids); systemctl set-property --runtime myapp.service TasksMax=1\n\
                  systemctl reload myapp.service && exit 1\n\
-                 [ \"$(pids)\" = \"$before\" ]; curl -sS http://127.0.0.1:8080/slot\n\
+                 [ \"$(pids)\" = \"$before\" ]; curl -sS --max-time 20 http://127.0.0.1:8080/slot\n\
                  systemctl set-property --runtime myapp.service TasksMax=infinity\n\
                  systemctl reload myapp.service; cd /sys/fs/cgroup/system.slice/myapp.service\n\
                  until_ '[ \"$(ls -d w* | wc -l)\" = \"$(pids | wc -w)\" ]'; journalctl -u myapp.service -o cat | grep -m1 'try again'\n\

@@ -103,6 +103,11 @@ fn files_for(run: &Run, more: usize) -> usize {
     (0..).filter(|fd| !open.contains(fd)).nth(more).unwrap()
 }
 
+/// `ganger status --json`; null while nobody answers.
+fn status(run: &Run) -> serde_json::Value {
+    serde_json::from_slice(&run.client(&["status", "app", "--json"]).stdout).unwrap_or_default()
+}
+
 fn end(pid: u32) {
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
 }
@@ -130,11 +135,7 @@ fn f20_descriptors_taken_away_while_it_runs_stop_nobody_and_are_missed_once() {
     assert!(before[1..].contains(&run.get("/pid").parse().unwrap()), "those that live serve");
     run.signal(Signal::SIGHUP);
     run.said("reload failed: a new worker in slot 0 could not be started for want of resources");
-    let attempts = || {
-        let status = run.client(&["status", "app", "--json"]);
-        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
-        status["slots"][0]["restarts"].as_u64().unwrap_or(0)
-    };
+    let attempts = || status(&run)["slots"][0]["restarts"].as_u64().unwrap_or(0);
     assert!(harness::wait_until(|| attempts() > 10));
     // Once after the death, and once more because of the reload.
     assert!(run.count("warning: worker 0 could not be started") <= 2, "it is said once");
@@ -289,5 +290,39 @@ fn a_runtime_directory_without_room_is_named_and_one_that_is_full_will_do() {
     run.said_times(2, "is ready after");
     run.signal(Signal::SIGHUP);
     run.said("reloaded: ");
+    run.stop();
+}
+
+fn descriptors(run: &Run) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", run.pid())).unwrap().count()
+}
+
+#[test]
+fn f20_whichever_descriptor_of_a_birth_is_refused_none_is_left_over() {
+    let config = format!(
+        "command = ['@WORKER@', '--notify']\nlisten = ['127.0.0.1:0']\nworkers = 2\nlog.stdout = 'file:@DIR@/out'\n\
+         log.stderr = 'file:@DIR@/err'\n{RETRY}[health]\nexec = ['true']\ninterval = '100ms'\n"
+    );
+    let run = Stage::new(&config).managed().start();
+    run.told("STATUS=2/2 workers ready");
+    let all_ready = || status(&run)["ready"] == 2;
+    let before = descriptors(&run);
+    let tried = || run.count("could not be started") + run.count("is ready after");
+    let mut refused = 0;
+    for free in 0..14 {
+        let pid = run.worker_pids()[0];
+        // A client or a health check that has just left may hold one for a moment longer: then one more is free.
+        allow_files(&run, files_for(&run, free));
+        let (earlier, failures) = (tried(), run.count("could not be started"));
+        end(pid);
+        assert!(harness::wait_until(|| tried() > earlier), "{free}");
+        refused += usize::from(run.count("could not be started") > failures);
+        allow_files(&run, 1000);
+        assert!(harness::wait_until(all_ready), "{free}");
+    }
+    eprintln!("{refused} of 14 limits refused a birth");
+    assert!((3..14).contains(&refused), "{refused}: the last ones are enough, the first ones are not");
+    assert!(harness::wait_until(|| descriptors(&run) == before), "{} and {before}", descriptors(&run));
+    assert_eq!(run.count("panicked"), 0);
     run.stop();
 }
