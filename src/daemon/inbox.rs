@@ -15,6 +15,9 @@ use super::world::World;
 
 /// So many datagrams are read before other things get their turn.
 const MAX_AT_ONCE: usize = 256;
+/// So often that is done before the dead are reaped: more than the kernel keeps for one socket (512 where systemd sets
+/// `net.unix.max_dgram_qlen`).
+const MAX_BEFORE_REAPING: usize = 4;
 /// So many senders are named as strangers in the log; the others are only counted.
 const MAX_STRANGERS: usize = 32;
 
@@ -25,6 +28,12 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// Reads all that waited when this was called. Once a process is reaped, what it said would be taken for the words
+    /// of whoever has its number then.
+    pub(super) fn read_before_reaping(&mut self, world: &mut World) {
+        (0..MAX_BEFORE_REAPING).for_each(|_| self.read(world));
+    }
+
     /// Reads what waits, turns it into facts of `world`.
     pub(super) fn read(&mut self, world: &mut World) {
         for _ in 0..MAX_AT_ONCE {

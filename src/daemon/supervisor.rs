@@ -278,8 +278,7 @@ impl Supervisor {
         use nix::libc;
         match signal {
             libc::SIGCHLD => {
-                // Who has ended may have spoken before: once reaped, nobody knows whose words they were.
-                self.inbox.read(&mut self.world);
+                self.inbox.read_before_reaping(&mut self.world);
                 self.world.reap();
             }
             libc::SIGHUP => self.wish_by_signal(Wish::Reload { origin: Origin::Signal }),

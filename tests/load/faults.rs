@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::app::{App, now, soaking};
+use nix::sys::signal::Signal;
+
+use super::app::{App, is_alive, now, pid_of, send, soaking};
 
 /// Set in the process that has a pid namespace of its own.
 const INSIDE: &str = "GANGER_TEST_PID_NAMESPACE";
@@ -102,11 +104,10 @@ fn among_reused_pids() {
     app.stop();
 }
 
-#[test]
-fn f25_whoever_takes_over_the_pid_of_a_dead_worker_is_never_signalled() {
-    const NAME: &str = "faults::f25_whoever_takes_over_the_pid_of_a_dead_worker_is_never_signalled";
+/// Runs `body` in a process with namespaces of its own for pids and the network, which runs the test `name` alone.
+fn in_a_pid_namespace(name: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
-        return among_reused_pids();
+        return body();
     }
     if !nix::unistd::geteuid().is_root() {
         eprintln!("not shown without root: pids that are reused at once");
@@ -114,13 +115,72 @@ fn f25_whoever_takes_over_the_pid_of_a_dead_worker_is_never_signalled() {
     }
     let mut command = Command::new("timeout");
     let patience = if soaking() { "3000" } else { "120" };
-    command.args([patience, "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+    command.args([patience, "unshare", "--pid", "--net", "--fork", "--mount-proc", "--kill-child"]);
+    command.args(["sh", "-c", "ip link set lo up; exec \"$@\"", "sh"]);
     command.arg(std::env::current_exe().unwrap());
-    let output = command.args([NAME, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
+    let name = format!("faults::{name}");
+    let output = command.args([&name, "--exact", "--nocapture"]).env(INSIDE, "1").output().unwrap();
     let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    said.lines().filter(|line| line.contains("bystanders")).for_each(|line| eprintln!("{line}"));
+    said.lines().filter(|line| line.contains("pid of")).for_each(|line| eprintln!("{line}"));
+}
+
+#[test]
+fn f25_whoever_takes_over_the_pid_of_a_dead_worker_is_never_signalled() {
+    let name = "f25_whoever_takes_over_the_pid_of_a_dead_worker_is_never_signalled";
+    in_a_pid_namespace(name, among_reused_pids);
+}
+
+/// Every other worker fills the notify socket, when told to, and ends; the others say nothing.
+const LAST_WORDS: &str = "
+import os, socket, time
+if int(os.environ['GANGER_WORKER_ID']) % 2 == 0: time.sleep(1000)
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.connect(os.environ['NOTIFY_SOCKET'])
+s.send(b'READY=1')
+while not os.path.exists(os.environ['RUN'] + '/go'): time.sleep(0.01)
+s.setblocking(False)
+try:
+    while True: s.send(b'STATUS=last words')
+except BlockingIOError: pass
+";
+
+fn last_words() {
+    // As systemd sets it; it counts for sockets made from now on.
+    fs::write("/proc/sys/net/unix/max_dgram_qlen", "512").unwrap();
+    let command = serde_json::to_string(&["python3", "-c", LAST_WORDS]).unwrap();
+    let app = App::launch(
+        &format!(
+            "command = {command}\nworkers = 1\nready.when = \"notify\"\n[restart]\nmin-uptime = \"1ms\"\n\
+             limit.interval = \"off\"\nbackoff = {{ initial = \"1ms\", max = \"1ms\" }}"
+        ),
+        &[],
+    );
+    // Whether ganger hears first of the words or of the death is chance.
+    for round in 1..=8 {
+        app.wait_for_log("worker 0 is ready", round);
+        let pid = pid_of(&app.status()["workers"][0]);
+        send(app.pid(), Signal::SIGSTOP);
+        fs::write(app.path("go"), "").unwrap();
+        assert!(harness::wait_until(|| !is_alive(pid)));
+        fs::remove_file(app.path("go")).unwrap();
+        // Once it is reaped, its number is the next one.
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).unwrap();
+        send(app.pid(), Signal::SIGCONT);
+        app.wait_for_log("worker 0 started", 2 * round);
+        let status = app.status();
+        assert_eq!(pid_of(&status["workers"][0]), pid, "{status:#}");
+        assert!(!app.status().to_string().contains("last words"), "{status:#}");
+        send(pid, Signal::SIGKILL);
+    }
+    app.stop();
+}
+
+#[test]
+fn f25_what_a_dead_worker_said_is_not_taken_for_the_words_of_the_next_with_its_pid() {
+    let name = "f25_what_a_dead_worker_said_is_not_taken_for_the_words_of_the_next_with_its_pid";
+    in_a_pid_namespace(name, last_words);
 }
 
 /// A worker that serves nobody and says whatever comes to its mind, for ever.

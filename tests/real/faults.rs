@@ -102,11 +102,11 @@ fn boot() -> Option<Outcome> {
             "no-tasks",
             &check(
                 "before=$(pids); systemctl set-property --runtime myapp.service TasksMax=1\n\
-                 systemctl reload myapp.service && exit 1\n\
+                 out=$(ganger restart myapp:1 2>&1) && exit 1; echo \"$out\" | grep -m1 'try again'\n\
                  [ \"$(pids)\" = \"$before\" ]; curl -sS --max-time 20 http://127.0.0.1:8080/slot\n\
                  systemctl set-property --runtime myapp.service TasksMax=infinity\n\
-                 systemctl reload myapp.service; cd /sys/fs/cgroup/system.slice/myapp.service\n\
-                 until_ '[ \"$(ls -d w* | wc -l)\" = \"$(pids | wc -w)\" ]'; journalctl -u myapp.service -o cat | grep -m1 'try again'\n\
+                 ganger restart myapp:1; cd /sys/fs/cgroup/system.slice/myapp.service\n\
+                 until_ '[ \"$(ls -d w* | wc -l)\" = \"$(pids | wc -w)\" ]'\n\
                  says panicked; systemctl show -P NRestarts myapp.service",
             ),
         )
