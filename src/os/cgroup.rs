@@ -126,7 +126,10 @@ impl Delegated {
     pub fn worker(&self, number: u64) -> Result<WorkerGroup> {
         let path = self.path.join(format!("w{number}"));
         make_directory(&path)?;
-        WorkerGroup::open(number, path)
+        WorkerGroup::open(number, path.clone()).inspect_err(|_| {
+            // Nobody would know of it: the kernel refuses while somebody is in it.
+            let _ = fs::remove_dir(&path);
+        })
     }
 
     /// The workers' groups that exist, in the order of their numbers: what a former supervisor left.
