@@ -38,6 +38,8 @@ impl Supervisor {
         let failed = view.slots.iter().filter(|slot| slot.phase == SlotPhase::Failed).count();
         let stopping = view.phase == PoolPhase::Stopping;
         let remark = view.last_reload.as_ref().filter(|last| last.verdict.outcome != Outcome::Done);
+        // Of a configuration with faults, the first one.
+        let remark = remark.map(|last| last.verdict.message.lines().take(2).collect::<Vec<_>>().join(": "));
         let standing = Standing {
             ready: view.ready,
             wanted: view.wanted,
@@ -53,7 +55,7 @@ impl Supervisor {
             stopping: stopping.then(|| u32::try_from(view.workers.len()).unwrap_or(u32::MAX)),
             failed_slots: u32::try_from(failed).unwrap_or(u32::MAX),
             patience: self.pool.busy_until().map(|until| until.since(now)),
-            remark: remark.map(|last| last.verdict.message.as_str()),
+            remark: remark.as_deref(),
         };
         for message in self.upward.observe(now, &standing) {
             self.send_upward(message);

@@ -239,6 +239,7 @@ impl Supervisor {
             | Announcement::WorkerStuck { .. }
             | Announcement::SlotWaiting { .. }
             | Announcement::SlotFailed { .. }
+            | Announcement::ReloadRefused { .. }
             | Announcement::ReloadAborting { .. }
             | Announcement::Stopping => {}
         }

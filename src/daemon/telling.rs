@@ -4,7 +4,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Diagnostics;
 use crate::dbus::WorkerLabel;
-use crate::pool::{Announcement, Outcome, Verdict, Warning, WorkerId};
+use crate::pool::{Announcement, Outcome, Purpose, Verdict, Warning, WorkerId};
 use crate::systemd::logging::message_id;
 use crate::time::format_span;
 
@@ -21,6 +21,7 @@ pub(super) fn subject(announcement: &Announcement) -> Option<WorkerId> {
         | Announcement::SlotWaiting { .. }
         | Announcement::SlotFailed { .. }
         | Announcement::ReloadStarted { .. }
+        | Announcement::ReloadRefused { .. }
         | Announcement::ReloadAborting { .. }
         | Announcement::ReloadFinished { .. }
         | Announcement::Stopping => None,
@@ -49,15 +50,26 @@ pub(super) fn announce(announcement: &Announcement, label: Option<WorkerLabel>) 
             "slot {slot} has failed: its worker {cause}, too often in too short a time; \"ganger reset\" tries \
              again at once"
         ),
-        Announcement::ReloadStarted { generation } => info!(
-            message_id = message_id::RELOAD_STARTED,
-            ganger_generation = generation.0,
-            "reloading to generation {generation}"
-        ),
+        Announcement::ReloadStarted { generation, purpose } => {
+            let what = match purpose {
+                Purpose::Reload => "reloading to",
+                Purpose::Restart => "restarting all workers, as",
+            };
+            info!(
+                message_id = message_id::RELOAD_STARTED,
+                ganger_generation = generation.0,
+                "{what} generation {generation}"
+            );
+        }
+        Announcement::ReloadRefused { reason } => {
+            error!(message_id = message_id::RELOAD_FAILED, "reload refused: {reason}");
+        }
         Announcement::ReloadAborting { generation, reason } => {
             error!(ganger_generation = generation.0, "generation {generation} is taken back: {reason}");
         }
-        Announcement::ReloadFinished { generation, verdict } => reload_finished(generation.0, verdict),
+        Announcement::ReloadFinished { generation, purpose, verdict } => {
+            reload_finished(generation.0, *purpose, verdict);
+        }
         Announcement::Stopping => info!(message_id = message_id::STOPPING, "stopping"),
     }
 }
@@ -96,6 +108,7 @@ fn about_worker(announcement: &Announcement, label: Option<WorkerLabel>) {
         | Announcement::SlotWaiting { .. }
         | Announcement::SlotFailed { .. }
         | Announcement::ReloadStarted { .. }
+        | Announcement::ReloadRefused { .. }
         | Announcement::ReloadAborting { .. }
         | Announcement::ReloadFinished { .. }
         | Announcement::Stopping => return,
@@ -120,26 +133,26 @@ pub(super) fn stuck(label: Option<WorkerLabel>, held: &str) {
     );
 }
 
-fn reload_finished(generation: u64, verdict: &Verdict) {
+fn reload_finished(generation: u64, purpose: Purpose, verdict: &Verdict) {
+    let message = &verdict.message;
+    let (verb, done) = match purpose {
+        Purpose::Reload => ("reload", format!("reloaded: {message}")),
+        Purpose::Restart => ("restart", message.clone()),
+    };
     match verdict.outcome {
-        Outcome::Done => info!(
-            message_id = message_id::RELOAD_FINISHED,
-            ganger_generation = generation,
-            "reloaded: {}",
-            verdict.message
-        ),
+        Outcome::Done => {
+            info!(message_id = message_id::RELOAD_FINISHED, ganger_generation = generation, "{done}");
+        }
         Outcome::Stopped => warn!(
             message_id = message_id::RELOAD_FAILED,
             ganger_generation = generation,
-            "reload given up: {}",
-            verdict.message
+            "{verb} given up: {message}"
         ),
         Outcome::Failed | Outcome::Partly | Outcome::NotFound | Outcome::Superseded | Outcome::Refused => {
             error!(
                 message_id = message_id::RELOAD_FAILED,
                 ganger_generation = generation,
-                "reload failed: {}",
-                verdict.message
+                "{verb} failed: {message}"
             );
         }
     }

@@ -2,7 +2,7 @@
 //! rest is the pool's.
 
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::dbus::{Ask, Caller, Wish};
 use crate::os::signals;
@@ -10,6 +10,9 @@ use crate::pool::{Command, Event, Outcome, Phase, Slot, Verdict, workers_in_word
 use crate::proto::node::UserText;
 
 use super::supervisor::Supervisor;
+
+/// The longest list of faults that is kept of a configuration.
+const MAX_REASON_BYTES: usize = 16 * 1024;
 
 impl Supervisor {
     /// A signal has nobody to answer to; the log tells.
@@ -33,12 +36,10 @@ impl Supervisor {
                     let request = self.callers.enter(reply, Some(origin));
                     self.feed(Event::PlanLoaded { request, plan });
                 }
-                Err(message) => {
-                    error!("reload refused, nothing is changed: {message}");
-                    self.refuse(
-                        reply,
-                        format!("the configuration is not valid, nothing is changed\n{message}"),
-                    );
+                Err(faults) => {
+                    let reason = format!("the configuration is not valid, nothing is changed\n{faults}");
+                    let request = self.callers.enter(reply, Some(origin));
+                    self.feed(Event::PlanRefused { request, reason: shortened(reason) });
                 }
             },
             Wish::Command(command) => {
@@ -79,11 +80,18 @@ impl Supervisor {
             Some(reason) => verdict(Outcome::Failed, reason),
         }
     }
+}
 
-    fn refuse(&self, reply: oneshot::Sender<Verdict>, message: String) {
-        let generation = self.pool.generation();
-        let _ = reply.send(Verdict { outcome: Outcome::Failed, message, generation, failure: None });
+/// A reason that is kept, and told to everyone who looks: not longer than they need.
+fn shortened(mut reason: String) -> String {
+    if reason.len() > MAX_REASON_BYTES {
+        let fits = (0..=MAX_REASON_BYTES).rev().find(|end| reason.is_char_boundary(*end));
+        reason.truncate(fits.unwrap_or(0));
+        // A line that was cut off says nothing.
+        reason.truncate(reason.rfind('\n').unwrap_or(reason.len()));
+        reason.push_str("\n… and more");
     }
+    reason
 }
 
 /// A wish as the log names it.
@@ -97,5 +105,18 @@ fn in_words(wish: &Wish) -> String {
         Wish::Command(Command::Reset { .. }) => "a reset".to_owned(),
         Wish::Command(Command::Stop) => "a stop".to_owned(),
         Wish::Send { .. } => "a message".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_faults_is_cut_between_two_lines() {
+        let short = "one\ntwo".to_owned();
+        assert_eq!(shortened(short.clone()), short);
+        let long = shortened("é: unknown key\n".repeat(MAX_REASON_BYTES));
+        assert!(long.len() < MAX_REASON_BYTES + 20 && long.ends_with("key\n… and more"));
     }
 }

@@ -132,6 +132,7 @@ pub(super) static APP: Interface = Interface {
         signal("SlotWaiting", &[("slot", "u"), ("delay_usec", "t")]),
         signal("SlotFailed", &[("slot", "u"), ("cause", "s"), ("text", "s")]),
         signal("ReloadStarted", &[("generation", "t")]),
+        signal("ReloadRefused", &[("reason", "s")]),
         signal("ReloadAborting", &[("generation", "t"), ("reason", "s")]),
         signal("ReloadFinished", &[("generation", "t"), ("outcome", "s"), ("message", "s")]),
         signal("Stopping", &[]),

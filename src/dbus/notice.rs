@@ -53,6 +53,8 @@ pub enum Notice {
     SlotFailed(Slot, Cause),
     /// A rollout began.
     ReloadStarted(GenerationId),
+    /// A reload was not begun, because its configuration is not valid.
+    ReloadRefused(String),
     /// A rollout failed and is being taken back.
     ReloadAborting(GenerationId, String),
     /// A rollout ended.
@@ -88,11 +90,12 @@ impl Notice {
             }
             Announcement::SlotWaiting { slot, delay } => Self::SlotWaiting(*slot, *delay),
             Announcement::SlotFailed { slot, cause } => Self::SlotFailed(*slot, cause.clone()),
-            Announcement::ReloadStarted { generation } => Self::ReloadStarted(*generation),
+            Announcement::ReloadRefused { reason } => Self::ReloadRefused(reason.clone()),
+            Announcement::ReloadStarted { generation, .. } => Self::ReloadStarted(*generation),
             Announcement::ReloadAborting { generation, reason } => {
                 Self::ReloadAborting(*generation, reason.clone())
             }
-            Announcement::ReloadFinished { generation, verdict } => {
+            Announcement::ReloadFinished { generation, verdict, .. } => {
                 Self::ReloadFinished(*generation, verdict.clone())
             }
             Announcement::Stopping => Self::Stopping,
@@ -129,6 +132,7 @@ impl Notice {
                 signal("SlotFailed").build(&(slot.0, cause.word(), cause.to_string()))
             }
             Self::ReloadStarted(generation) => signal("ReloadStarted").build(&generation.0),
+            Self::ReloadRefused(reason) => signal("ReloadRefused").build(&reason.as_str()),
             Self::ReloadAborting(generation, reason) => {
                 signal("ReloadAborting").build(&(generation.0, reason.as_str()))
             }
@@ -167,6 +171,7 @@ mod tests {
             Notice::SlotWaiting(Slot(1), span),
             Notice::SlotFailed(Slot(1), Cause::Watchdog),
             Notice::ReloadStarted(generation),
+            Notice::ReloadRefused("no".into()),
             Notice::ReloadAborting(generation, "no".into()),
             Notice::ReloadFinished(generation, samples::verdict(Outcome::Done)),
             Notice::Stopping,

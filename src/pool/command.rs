@@ -3,7 +3,7 @@
 use super::Slot;
 
 /// What somebody asks of a pool. A reload is no command here: the daemon reads the configuration first and
-/// tells the pool the fact [`super::Event::PlanLoaded`].
+/// tells the pool the fact [`super::Event::PlanLoaded`], or [`super::Event::PlanRefused`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Replace workers one by one by new ones of the same plan: all slots, or one.

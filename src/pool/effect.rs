@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, GenerationId, RequestId, Slot, Verdict, WorkerId};
+use super::{Cause, GenerationId, Purpose, RequestId, Slot, Verdict, WorkerId};
 
 /// An order. The daemon carries orders out in the order in which they were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +139,13 @@ pub enum Announcement {
     ReloadStarted {
         /// To which generation.
         generation: GenerationId,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// A reload was not begun, because its configuration is not valid.
+    ReloadRefused {
+        /// Why.
+        reason: String,
     },
     /// A rollout failed and is being taken back.
     ReloadAborting {
@@ -151,6 +158,8 @@ pub enum Announcement {
     ReloadFinished {
         /// Which generation it was for.
         generation: GenerationId,
+        /// What for.
+        purpose: Purpose,
         /// What came of it.
         verdict: Verdict,
     },

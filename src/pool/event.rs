@@ -79,6 +79,13 @@ pub enum Event {
         /// The plan to go to.
         plan: Arc<Plan>,
     },
+    /// A reload was asked for, and what was read for it is no plan.
+    PlanRefused {
+        /// Whose wish.
+        request: RequestId,
+        /// Why, for people.
+        reason: String,
+    },
     /// Somebody wishes something.
     Asked {
         /// Whose wish.

@@ -27,7 +27,7 @@ pub use effect::{Announcement, Effect, Warning};
 pub use event::{Event, Exit, Notification, ReadySign, SpawnFailure};
 pub use ids::{GenerationId, RequestId, Slot, WorkerId};
 pub use machine::Pool;
-pub use rollout::workers_in_words;
+pub use rollout::{Purpose, workers_in_words};
 pub use snapshot::RestoreError;
 pub use verdict::{Cause, Outcome, Verdict, WorkerFailure};
 pub use view::{LastReload, Phase, PoolPhase, ReloadView, SlotPhase, SlotView, View, WorkerView};

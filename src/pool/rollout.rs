@@ -10,15 +10,26 @@ use super::{
 use crate::plan::Plan;
 use crate::time::{Monotonic, format_span};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// So many workers of the old generation may fail to come back before taking a rollout back is given up.
 const MAX_FAILED_RETURNS: u32 = 3;
+
+/// What a rollout is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To bring the pool to the configuration that was read for it.
+    Reload,
+    /// To have fresh workers of the same configuration.
+    Restart,
+}
 
 /// One rollout under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rollout {
     pub(super) target: GenerationId,
     pub(super) from: GenerationId,
+    pub(super) purpose: Purpose,
     /// Places before the rollout.
     pub(super) before: u32,
     /// Places after it.
@@ -73,6 +84,7 @@ impl Pool {
         out: &mut Effects,
     ) {
         let present = self.plan(self.generation);
+        let purpose = if plan.is_some() { Purpose::Reload } else { Purpose::Restart };
         let plan = plan.unwrap_or_else(|| Arc::clone(&present));
         let before = self.wanted;
         let after = if plan.workers == present.workers { before } else { plan.workers };
@@ -83,13 +95,14 @@ impl Pool {
         self.rollout = Some(Rollout {
             target,
             from: self.generation,
+            purpose,
             before,
             after,
             started: now,
             requests,
             course: Course::Forward,
         });
-        out.push(Effect::Announce(Announcement::ReloadStarted { generation: target }));
+        out.push(Effect::Announce(Announcement::ReloadStarted { generation: target, purpose }));
     }
 
     /// The places that the rollout still has to move, in order.
@@ -169,8 +182,12 @@ impl Pool {
                 if self.workers.values().any(|worker| leaves(worker) && !worker.is_stuck()) {
                     return false;
                 }
+                let what = match rollout.purpose {
+                    Purpose::Reload => "",
+                    Purpose::Restart => "all workers were restarted: ",
+                };
                 let message = format!(
-                    "generation {target} serves with {} after {}{}",
+                    "{what}generation {target} serves with {} after {}{}",
                     workers_in_words(self.wanted),
                     format_span(now.since(rollout.started)),
                     self.stuck_in_words(leaves)
@@ -244,9 +261,29 @@ impl Pool {
         }
         out.push(Effect::Announce(Announcement::ReloadFinished {
             generation: rollout.target,
+            purpose: rollout.purpose,
             verdict: verdict.clone(),
         }));
         self.last_reload = Some(LastReload { verdict, took: now.since(rollout.started), ended: now });
+    }
+
+    /// A reload is not begun: its configuration is not valid.
+    pub(super) fn plan_refused(
+        &mut self,
+        now: Monotonic,
+        request: RequestId,
+        reason: String,
+        out: &mut Effects,
+    ) {
+        out.push(Effect::Announce(Announcement::ReloadRefused { reason: reason.clone() }));
+        self.reply(request, Outcome::Refused, reason.clone(), None, out);
+        let verdict = Verdict {
+            outcome: Outcome::Refused,
+            message: reason,
+            generation: self.generation,
+            failure: None,
+        };
+        self.last_reload = Some(LastReload { verdict, took: Duration::ZERO, ended: now });
     }
 
     /// The rollout as others see it.

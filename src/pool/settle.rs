@@ -3,7 +3,8 @@
 use super::machine::{Effects, Pool};
 use super::slot::Holder;
 use super::{
-    Announcement, Cause, Effect, Exit, GenerationId, Outcome, PoolPhase, Slot, SlotView, View, WorkerId,
+    Announcement, Cause, Effect, Exit, GenerationId, Outcome, PoolPhase, Purpose, Slot, SlotView, View,
+    WorkerId,
 };
 use crate::plan::AllFailed;
 use crate::time::Monotonic;
@@ -58,7 +59,10 @@ impl Pool {
         place.generation = generation;
         let replacement = place.replacement.take();
         let cause = match (&self.rollout, &replacement) {
-            (Some(rollout), _) if rollout.goal() == rollout.target => Cause::Replaced,
+            (Some(rollout), _) if rollout.goal() == rollout.target => match rollout.purpose {
+                Purpose::Reload => Cause::Replaced,
+                Purpose::Restart => Cause::Restarted,
+            },
             (Some(_), _) => Cause::Aborted,
             (None, Some(replacement)) => replacement.cause.clone(),
             (None, None) => Cause::Replaced,

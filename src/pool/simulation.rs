@@ -248,10 +248,10 @@ impl Game {
                     Announcement::WorkerDraining { worker, cause }
                     | Announcement::WorkerKilled { worker, cause },
                 ) => self.check_leaving(worker, &cause),
-                Effect::Announce(Announcement::ReloadStarted { generation }) => {
+                Effect::Announce(Announcement::ReloadStarted { generation, .. }) => {
                     assert_eq!(self.told_of.replace(generation), None, "two rollouts at once");
                 }
-                Effect::Announce(Announcement::ReloadFinished { generation, verdict }) => {
+                Effect::Announce(Announcement::ReloadFinished { generation, verdict, .. }) => {
                     assert_eq!(self.told_of.take(), Some(generation), "another rollout ended than began");
                     if self.heal {
                         self.last_outcome = Some(verdict.outcome);
@@ -475,8 +475,12 @@ impl Game {
 
     fn whim(&mut self) {
         let slot = Slot(u32::try_from(self.dice.below(7)).unwrap());
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0..=3 => self.reload(),
+            12 => {
+                let request = self.request();
+                self.feed(Event::PlanRefused { request, reason: "unknown key".into() });
+            }
             4 => self.ask(Command::Restart { slot: None }),
             5 => self.ask(Command::Restart { slot: Some(slot) }),
             6 => self.ask(Command::Scale { to: ScaleTo::Exactly(slot.0) }),

@@ -61,6 +61,7 @@ fn effect_in_words(effect: &Effect, about: Option<WorkerId>, pools: [&Pool; 2]) 
         Effect::Retire { generation } => format!("retire generation {generation}"),
         Effect::Leave { .. } => "leave".to_owned(),
         Effect::Announce(Announcement::ReloadStarted { .. }) => "the reload begins".to_owned(),
+        Effect::Announce(Announcement::ReloadRefused { .. }) => "the reload is refused".to_owned(),
         Effect::Announce(Announcement::ReloadAborting { .. }) => "the reload is taken back".to_owned(),
         Effect::Announce(Announcement::ReloadFinished { .. }) => "the reload ends".to_owned(),
         Effect::Announce(_) => return None,
@@ -269,6 +270,10 @@ fn place_with(holder: &str) -> (Bench, Slot) {
 
 const HOLDERS: [&str; 6] = ["starting", "ready", "waiting", "failed", "finished", "reserved"];
 
+fn refused(bench: &mut Bench) -> Event {
+    Event::PlanRefused { request: bench.request(), reason: "unknown key".into() }
+}
+
 type Wish = fn(&mut Bench, Slot) -> Event;
 
 fn asked(bench: &mut Bench, command: Command) -> Event {
@@ -283,6 +288,7 @@ fn wishes() -> Vec<Named<Wish>> {
             let plan = Arc::new(watched_plan(bench.pool.wanted));
             Event::PlanLoaded { request: bench.request(), plan }
         }),
+        ("`PlanRefused`", |bench, _| refused(bench)),
         ("`Scale` up by one", |bench, _| asked(bench, Command::Scale { to: ScaleTo::Up(1) })),
         ("`Scale` the slot away", |bench, slot| {
             asked(bench, Command::Scale { to: ScaleTo::Exactly(slot.0) })
@@ -397,6 +403,7 @@ fn happenings() -> Vec<Named<Happening>> {
             let plan = Arc::new(watched_plan(2));
             Event::PlanLoaded { request: bench.request(), plan }
         }),
+        ("`PlanRefused`", refused),
         ("`Restart` of slot 0", |bench| asked(bench, Command::Restart { slot: Some(Slot(0)) })),
         ("`Scale` to 3", |bench| asked(bench, Command::Scale { to: ScaleTo::Exactly(3) })),
         ("`CalendarElapsed`", |_| Event::CalendarElapsed),

@@ -313,7 +313,7 @@ fn whoever_waits_when_the_pool_is_stopped_hears_just_that() {
         assert_eq!(bench.verdict(request).unwrap().outcome, Outcome::Stopped);
     }
     let finished = bench.effects.iter().find_map(|effect| {
-        let Effect::Announce(Announcement::ReloadFinished { generation, verdict }) = effect else {
+        let Effect::Announce(Announcement::ReloadFinished { generation, verdict, .. }) = effect else {
             return None;
         };
         Some((generation, verdict))
@@ -483,6 +483,47 @@ fn while_all_the_pool_has_is_stuck_once_workers_are_replaced_only_on_request() {
     assert_eq!(effects, [], "one more would hang as well");
     bench.ask(Command::Restart { slot: Some(Slot(0)) });
     assert_eq!(bench.unspawned().len(), 1);
+}
+
+#[test]
+fn a_refused_reload_is_the_last_one_and_changes_nothing() {
+    let mut bench = serving(2);
+    let (request, before) = (bench.request(), bench.pool.clone());
+    let reason = "app.toml:1:1: unknown key".to_owned();
+    bench.feed(Event::PlanRefused { request, reason: reason.clone() });
+    let verdict = bench.verdict(request).unwrap().clone();
+    assert_eq!((verdict.outcome, &verdict.message), (Outcome::Refused, &reason));
+    assert!(bench.effects.contains(&Effect::Announce(Announcement::ReloadRefused { reason })));
+    let last = LastReload { verdict, took: Duration::ZERO, ended: bench.now };
+    assert_eq!(bench.pool.view(), View { last_reload: Some(last), ..before.view() });
+}
+
+#[test]
+fn a_restart_of_all_workers_is_called_one() {
+    let mut bench = serving(2);
+    let old = bench.holder(0);
+    let restart = bench.ask(Command::Restart { slot: None });
+    bench.run(secs(20));
+    let verdict = bench.verdict(restart).unwrap();
+    let message = "all workers were restarted: generation 2 serves with 2 workers after 2s";
+    assert_eq!((verdict.outcome, verdict.message.as_str()), (Outcome::Done, message));
+    let left = Announcement::WorkerDraining { worker: old, cause: Cause::Restarted };
+    assert!(bench.effects.contains(&Effect::Announce(left)));
+    let begun = Announcement::ReloadStarted { generation: GenerationId(2), purpose: Purpose::Restart };
+    assert!(bench.effects.contains(&Effect::Announce(begun)));
+}
+
+#[test]
+fn a_restart_that_waits_next_to_a_reload_becomes_the_reload() {
+    let mut bench = serving(1);
+    bench.reload(plan(1));
+    let restart = bench.ask(Command::Restart { slot: None });
+    let reload = bench.reload(plan(1));
+    bench.run(secs(20));
+    for request in [restart, reload] {
+        let message = &bench.verdict(request).unwrap().message;
+        assert!(message.starts_with("generation 3 serves"), "{message}");
+    }
 }
 
 #[test]

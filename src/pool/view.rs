@@ -29,7 +29,7 @@ pub struct View {
     pub workers: Vec<WorkerView>,
     /// The rollout under way.
     pub reload: Option<ReloadView>,
-    /// How the last rollout ended.
+    /// How the last rollout ended, or that a reload was refused.
     pub last_reload: Option<LastReload>,
 }
 
@@ -139,7 +139,7 @@ pub struct ReloadView {
     pub started: Monotonic,
 }
 
-/// How the last rollout ended.
+/// How the last rollout ended, or that a reload was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastReload {
     /// What came of it.

@@ -1,6 +1,7 @@
 //! Reloads: what changes, what stays when the new generation is no good, and who is told.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -273,4 +274,38 @@ fn f16_a_client_that_waits_is_told_when_the_supervisor_is_killed() {
         let out = child.wait_with_output().unwrap();
         assert_eq!(out.status.code(), Some(5), "{}", text(&out));
     }
+}
+
+#[test]
+fn a_refused_reload_is_what_everyone_is_told_of_the_last_one() {
+    let good = format!("command = ['@WORKER@', '--notify']\n{REST}");
+    let mut run = Stage::new(&good).managed().start();
+    run.said("info: ready");
+    let mut events = run.client_command(&["events", "app"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(events.stdout.take().unwrap()).lines().map_while(Result::ok);
+    // It is listening once it shows something.
+    while run.client(&["restart", "app:0"]).status.success() && told.next().is_none() {}
+
+    run.configure(&format!("{good}colour = 1"));
+    let out = reload(&run);
+    assert_eq!(out.status.code(), Some(1));
+    assert!(text(&out).contains("reload app: refused: the configuration is not valid"), "{}", text(&out));
+    let status = |run: &Run| text(&run.client(&["status", "app"]));
+    assert!(
+        status(&run).contains("last reload: refused ") && status(&run).contains("colour"),
+        "{}",
+        status(&run)
+    );
+    run.told("the configuration is not valid, nothing is changed: ");
+    let event = told.find(|line| line.starts_with("reload-refused"));
+    assert!(event.unwrap().contains("colour"));
+
+    run.configure(&good);
+    assert!(reload(&run).status.success());
+    assert!(status(&run).contains("last reload: done"), "{}", status(&run));
+    let restarted = text(&run.client(&["restart", "app"]));
+    assert!(restarted.contains("restart app: done: all workers were restarted: generation 3"), "{restarted}");
+    run.said("restarting all workers, as generation 3");
+    run.stop();
+    let _ = events.wait();
 }

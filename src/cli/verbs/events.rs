@@ -40,7 +40,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
 fn line(happening: &Happening, look: Look) -> String {
     let style = match happening.event.as_str() {
         "worker-exited" if happening.expected == Some(false) => Style::Bad,
-        "slot-failed" | "worker-stuck" => Style::Bad,
+        "slot-failed" | "worker-stuck" | "reload-refused" => Style::Bad,
         "slot-waiting" => Style::Warn,
         "worker-ready" => Style::Good,
         _ => happening.outcome.as_deref().map_or(Style::Plain, style_of),

@@ -67,10 +67,14 @@ fn reload_line(app: &AppState, now: Monotonic) -> Option<String> {
 fn last_reload_line(app: &AppState, now: Monotonic, look: Look) -> Option<String> {
     let last = app.last_reload.as_ref()?;
     let word = style_of(&last.outcome).paint(&last.outcome, look.color);
-    let took = format_span(Duration::from_micros(last.took_usec));
+    // What was refused was never begun.
+    let took = match last.outcome.as_str() {
+        "refused" => String::new(),
+        _ => format!(", took {}", format_span(Duration::from_micros(last.took_usec))),
+    };
     let ago = format_span(now.since(last.ended));
     Some(format!(
-        "last reload: {word} {ago} ago, took {took}: {}",
+        "last reload: {word} {ago} ago{took}: {}",
         harmless_lines(&last.message).replace('\n', "\n  ")
     ))
 }
@@ -85,7 +89,9 @@ fn hints(app: &AppState, user: &str) -> Vec<(String, &'static str)> {
         hints.push((format!("ganger{user} logs {name}:{}", slot.slot), "what its workers said"));
         hints.push((format!("ganger{user} reset {name}"), "try again at once"));
     }
-    if app.reload.is_none() && app.last_reload.as_ref().is_some_and(|last| last.outcome == "failed") {
+    if app.reload.is_none()
+        && app.last_reload.as_ref().is_some_and(|last| matches!(last.outcome.as_str(), "failed" | "refused"))
+    {
         hints.push((format!("ganger{user} reload {name}"), "once the cause is mended"));
     }
     hints
@@ -116,6 +122,20 @@ mod tests {
         let page = page(&samples::degraded());
         assert!(!page.contains('\x1b'), "a worker's status steers the terminal: {page:?}");
         golden::compare("status-degraded.txt", &page);
+    }
+
+    #[test]
+    fn a_refused_reload_is_shown_with_its_reason_and_what_to_do() {
+        let mut app = samples::serving();
+        let last = app.last_reload.as_mut().unwrap();
+        (last.outcome, last.took_usec) = ("refused".into(), 0);
+        last.message = "the configuration is not valid, nothing is changed\napi.toml:3:1: unknown key".into();
+        let page = page(&app);
+        assert!(page.contains("last reload: refused 3d 2h ago: the configuration is not valid"), "{page}");
+        assert!(
+            page.contains("\n  api.toml:3:1: unknown key\n") && page.contains("ganger reload api"),
+            "{page}"
+        );
     }
 
     #[test]

@@ -91,6 +91,7 @@ impl Happening {
                 (self.slot, self.word, self.text) = (Some(slot), Some(word), Some(text));
             }
             "ReloadStarted" => self.generation = Some(body.deserialize::<u64>().ok()?),
+            "ReloadRefused" => self.text = Some(body.deserialize::<String>().ok()?),
             "ReloadAborting" => {
                 let (generation, text) = body.deserialize::<(u64, String)>().ok()?;
                 (self.generation, self.text) = (Some(generation), Some(text));

@@ -7,7 +7,7 @@ use super::super::rollout::{Course, Rollout};
 use super::super::slot::{Holder, Place, Replacement};
 use super::super::standing::{Checks, Standing, Watch};
 use super::super::worker::{Leaving, Life, Remains, Worker};
-use super::super::{GenerationId, Slot, WorkerId};
+use super::super::{GenerationId, Purpose, Slot, WorkerId};
 use super::people::{numbers, requests, restore_cause, restore_failure, save_cause, save_failure};
 use super::{RestoreError, impossible, instant_of, span_of};
 use crate::proto::state::{self, Span};
@@ -200,10 +200,11 @@ fn restore_leaving(leaving: state::Leaving) -> Leaving {
 }
 
 pub(super) fn save_rollout(rollout: &Rollout) -> state::Rollout {
-    let Rollout { target, from, before, after, started, requests, course } = rollout;
+    let Rollout { target, from, purpose, before, after, started, requests, course } = rollout;
     state::Rollout {
         target: target.0,
         from: from.0,
+        restart: *purpose == Purpose::Restart,
         before: *before,
         after: *after,
         started: span_of(*started),
@@ -224,6 +225,7 @@ pub(super) fn restore_rollout(rollout: state::Rollout) -> Rollout {
     Rollout {
         target: GenerationId(rollout.target),
         from: GenerationId(rollout.from),
+        purpose: if rollout.restart { Purpose::Restart } else { Purpose::Reload },
         before: rollout.before,
         after: rollout.after,
         started: instant_of(rollout.started),

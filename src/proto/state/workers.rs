@@ -182,6 +182,9 @@ pub struct Rollout {
     pub target: u64,
     /// The old one.
     pub from: u64,
+    /// It is for fresh workers of the same configuration.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
     /// Places before it.
     pub before: u32,
     /// Places after it.
