@@ -185,3 +185,131 @@ fn backoff(policy: &Restart, failures: u32, random: &mut Random) -> Duration {
     }
     random.lengthen(delay, backoff.jitter_percent)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Backoff, StartLimit};
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_origin(ms(millis))
+    }
+
+    fn policy() -> Restart {
+        Restart {
+            policy: RestartPolicy::Always,
+            min_uptime: ms(1000),
+            backoff: Backoff { initial: ms(100), factor_percent: 200, max: ms(1500), jitter_percent: 0 },
+            limit: StartLimit { burst: 3, interval: ms(60_000) },
+            retry: Some(ms(5000)),
+            all_failed: crate::plan::AllFailed::Retry,
+        }
+    }
+
+    fn place() -> Place {
+        Place::new(GenerationId(1), Holder::Vacant)
+    }
+
+    fn lose(place: &mut Place, cause: Cause, uptime: u64, policy: &Restart, now: u64) -> AfterLoss {
+        place.lost(cause, ms(uptime), policy, &mut Random(7), at(now))
+    }
+
+    fn crash(place: &mut Place, uptime: u64, policy: &Restart, now: u64) -> AfterLoss {
+        lose(place, Cause::Exit(Exit::Code(1)), uptime, policy, now)
+    }
+
+    #[test]
+    fn each_early_failure_waits_longer_up_to_the_most_and_a_long_life_ends_that() {
+        let mut policy = policy();
+        policy.limit.interval = Duration::ZERO;
+        let mut place = place();
+        for wait in [100, 200, 400, 800, 1500, 1500] {
+            assert_eq!(crash(&mut place, 999, &policy, 0), AfterLoss::Wait(ms(wait)));
+            assert_eq!(place.until(), Some(at(wait)));
+        }
+        assert_eq!(crash(&mut place, 1000, &policy, 0), AfterLoss::AtOnce);
+        assert_eq!(place.holder, Holder::Vacant);
+        assert_eq!(crash(&mut place, 0, &policy, 0), AfterLoss::Wait(ms(100)));
+        assert_eq!(place.restarts, 8);
+    }
+
+    #[test]
+    fn the_first_wait_is_no_longer_than_the_longest_and_no_wait_ever_shrinks() {
+        let mut policy = policy();
+        policy.backoff = Backoff { initial: ms(9000), factor_percent: 10, max: ms(50), jitter_percent: 0 };
+        let mut place = place();
+        assert_eq!(crash(&mut place, 0, &policy, 0), AfterLoss::Wait(ms(50)));
+        assert_eq!(crash(&mut place, 0, &policy, 0), AfterLoss::Wait(ms(50)));
+    }
+
+    #[test]
+    fn who_was_never_ready_has_failed_early_even_where_any_uptime_will_do() {
+        let mut policy = policy();
+        policy.min_uptime = Duration::ZERO;
+        assert_eq!(crash(&mut place(), 0, &policy, 0), AfterLoss::Wait(ms(100)));
+        assert_eq!(crash(&mut place(), 1, &policy, 0), AfterLoss::AtOnce);
+    }
+
+    #[test]
+    fn a_place_fails_when_the_limit_is_passed_within_its_interval_and_not_a_moment_later() {
+        let policy = policy();
+        let (mut within, mut beyond) = (place(), place());
+        for restart in [0, 10, 20] {
+            assert_eq!(crash(&mut within, 2000, &policy, restart), AfterLoss::AtOnce);
+            assert_eq!(crash(&mut beyond, 2000, &policy, restart), AfterLoss::AtOnce);
+        }
+        assert_eq!(crash(&mut within, 2000, &policy, 60_000), AfterLoss::Fail);
+        assert_eq!(within.holder, Holder::Failed { until: Some(at(65_000)) });
+        assert_eq!(crash(&mut beyond, 2000, &policy, 60_001), AfterLoss::AtOnce);
+        assert_eq!(beyond.restarted_at.len(), 3);
+    }
+
+    #[test]
+    fn a_failed_place_without_a_retry_stays_so_until_it_is_reset() {
+        let mut policy = policy();
+        (policy.limit.burst, policy.retry) = (0, None);
+        let mut place = place();
+        assert_eq!(crash(&mut place, 2000, &policy, 0), AfterLoss::Fail);
+        assert_eq!((place.until(), place.phase(false)), (None, SlotPhase::Failed));
+        place.reset();
+        assert_eq!(place, Place::new(GenerationId(1), Holder::Vacant));
+    }
+
+    #[test]
+    fn want_of_room_never_fails_a_place() {
+        let mut policy = policy();
+        policy.limit.burst = 0;
+        let cause = Cause::NoRoom("EAGAIN".into());
+        assert_eq!(lose(&mut place(), cause, 0, &policy, 0), AfterLoss::Wait(ms(100)));
+    }
+
+    #[test]
+    fn what_follows_an_end_is_the_policys() {
+        use AfterLoss::{AtOnce, Finish};
+        let (clean, crashed) = (Cause::Exit(Exit::Code(0)), Cause::Exit(Exit::Signal(11)));
+        for (word, after_clean, after_crash) in [
+            (RestartPolicy::Always, AtOnce, AtOnce),
+            (RestartPolicy::OnFailure, Finish, AtOnce),
+            (RestartPolicy::Never, Finish, Finish),
+        ] {
+            let policy = Restart { policy: word, ..policy() };
+            assert_eq!(lose(&mut place(), clean.clone(), 2000, &policy, 0), after_clean, "{word:?}");
+            let mut place = place();
+            assert_eq!(lose(&mut place, crashed.clone(), 2000, &policy, 0), after_crash, "{word:?}");
+            assert_eq!(place.last_failure.as_ref(), Some(&crashed));
+        }
+    }
+
+    #[test]
+    fn a_reset_leaves_a_worker_where_it_is() {
+        let mut place = place();
+        place.holder = Holder::Worker(WorkerId(4));
+        place.restarts = 9;
+        place.reset();
+        assert_eq!((place.holder(), place.restarts), (Some(WorkerId(4)), 0));
+    }
+}

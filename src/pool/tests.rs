@@ -227,6 +227,34 @@ fn a_given_up_generation_gets_no_worker_any_more() {
 }
 
 #[test]
+fn a_reload_is_given_up_half_way_when_the_old_generation_does_not_come_back_three_times() {
+    let mut bench = serving(3);
+    let request = bench.reload(plan(3));
+    for _ in 0..2 {
+        bench.obey_spawns();
+        bench.pass(secs(1));
+        bench.obey_drains();
+    }
+    // Slots 0 and 1 are moved; slot 2's new worker fails, and so do the old ones that are to come back.
+    let (worker, ..) = bench.unspawned()[0];
+    bench.spawned(worker);
+    bench.exit(worker, Exit::Code(1));
+    for failures in 1..=3 {
+        assert_eq!(bench.verdict(request), None, "given up after {failures} failures");
+        let (old, _, generation) = bench.unspawned()[0];
+        assert_eq!(generation, GenerationId(1));
+        bench.spawned(old);
+        bench.exit(old, Exit::Code(7));
+    }
+    let verdict = bench.verdict(request).unwrap();
+    assert_eq!((verdict.outcome, verdict.generation), (Outcome::Partly, GenerationId(1)));
+    let says = "generation 1 did not come back everywhere, part of generation 2 stays";
+    assert!(verdict.message.ends_with(says), "{}", verdict.message);
+    let generations: Vec<_> = bench.pool.view().workers.iter().map(|worker| worker.generation.0).collect();
+    assert_eq!(generations, [2, 2, 1], "places were emptied");
+}
+
+#[test]
 fn whoever_waits_for_a_slot_that_a_failed_reload_takes_away_is_told() {
     let mut bench = serving(1);
     bench.reload(plan(2));

@@ -47,6 +47,13 @@ fn listening_is_ready_when_it_blocks_in_accept() {
 }
 
 #[test]
+fn listening_is_ready_when_what_a_wrapper_of_a_wrapper_started_waits_on_the_socket() {
+    let script = "import socket; s = socket.socket(fileno=3); s.setblocking(True); s.accept()";
+    let command = format!(r#"['sh', '-c', '(python3 -c "$0"; true); true', '{script}']"#);
+    becomes_ready(&start(&command, "when = 'listening'"));
+}
+
+#[test]
 fn listening_is_not_ready_while_it_only_holds_the_socket() {
     never_becomes_ready(&start("['sleep', '1000']", "when = 'listening'\ntimeout = '500ms'"));
 }
