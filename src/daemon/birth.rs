@@ -1,6 +1,6 @@
 //! How a worker is born: its descriptors, its variables, its control group, and the go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::proto::listen_fds::{self, FdName};
 use crate::time::Monotonic;
 
 use super::environment;
-use super::node_side::Descriptors;
+use super::node_side::{Descriptors, Manner};
 use super::readiness::Lookout;
 use super::subjects::Subject;
 use super::world::{Born, Group, Process, ProcessState, World};
@@ -77,14 +77,14 @@ impl World {
             })?;
         let mut env = environment::shared(std::env::vars_os(), plan);
         let mut argv = &plan.command.argv;
-        let mut attach = false;
+        let mut manner = Manner::default();
         let launch;
         if plan.protocol == Protocol::Node {
             self.prepare_node().map_err(program)?;
             launch = self.node_launch(plan, slot).map_err(program)?;
             launch.add_to(&mut env, &plan.command.env);
             argv = &launch.argv;
-            attach = launch.attach;
+            manner = launch.manner;
         }
         let template = Template::new(&Program {
             argv,
@@ -97,10 +97,10 @@ impl World {
         let born = self.generations.entry(generation).or_insert_with(|| Born {
             plan: Arc::clone(plan),
             templates: BTreeMap::new(),
-            attaching: BTreeSet::new(),
+            manners: BTreeMap::new(),
         });
         born.templates.insert(key, template);
-        born.attaching.extend(attach.then_some(slot));
+        born.manners.insert(slot, manner);
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl World {
         let Some(born) = self.generations.get(&generation) else {
             return Err(SpawnFailure::Program(format!("generation {generation} has no plan")));
         };
-        let (plan, attach) = (Arc::clone(&born.plan), born.attaching.contains(&slot));
+        let (plan, manner) = (Arc::clone(&born.plan), born.manners.get(&slot).copied().unwrap_or_default());
         let mut told = self.told(&plan, worker, slot, generation)?;
         let sinks = self.output.open(&self.app, slot, &plan.log, &self.null).map_err(resources)?;
         if let Some(stream) = &sinks.journal_stream {
@@ -123,7 +123,7 @@ impl World {
         }
         let ready_pipe = self.ready_pipe(&plan, &mut told)?;
         *group = self.make_group(worker, &plan);
-        let channel = self.channel(worker, generation, &plan, attach, &mut told)?;
+        let channel = self.channel(worker, generation, &plan, manner, &mut told)?;
         let mut fds: Vec<(RawFd, BorrowedFd<'_>)> = Vec::new();
         let mut stdin = self.null.as_fd();
         match plan.protocol {
@@ -342,14 +342,14 @@ impl World {
         worker: WorkerId,
         generation: GenerationId,
         plan: &Plan,
-        attach: bool,
+        manner: Manner,
         told: &mut Told,
     ) -> Result<Descriptors, SpawnFailure> {
         if plan.protocol != Protocol::Node {
             return Ok(Descriptors::new());
         }
         let (channel, variables) =
-            self.open_channel(worker, generation.0, plan, attach).map_err(SpawnFailure::Resources)?;
+            self.open_channel(worker, generation.0, plan, manner).map_err(SpawnFailure::Resources)?;
         variables.iter().for_each(|(name, value)| told.set(name, value));
         Ok(channel)
     }

@@ -45,6 +45,15 @@ type Variables = Vec<(&'static str, OsString)>;
 /// Descriptors of one worker and their numbers there.
 pub(super) type Descriptors = Vec<(RawFd, OwnedFd)>;
 
+/// What is particular about a Node worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// It attaches itself to its channel.
+    attach: bool,
+    /// It is Deno, which never accepts on a socket that it was given.
+    deno: bool,
+}
+
 /// What a Node worker is started with in place of its plan's command.
 #[derive(Debug, Default)]
 pub(super) struct NodeLaunch {
@@ -52,7 +61,7 @@ pub(super) struct NodeLaunch {
     pub(super) path_first: Option<PathBuf>,
     pub(super) env: Vec<(OsString, OsString)>,
     pub(super) node_options: Option<OsString>,
-    pub(super) attach: bool,
+    pub(super) manner: Manner,
 }
 
 impl NodeLaunch {
@@ -149,7 +158,8 @@ impl World {
             Some(_) | None => ours,
         });
         let Launch { argv, path_first, env, attach, .. } = launch;
-        Ok(NodeLaunch { argv, path_first, env, node_options, attach })
+        let manner = Manner { attach, deno: argv.first().is_some_and(|program| node::is_deno(program)) };
+        Ok(NodeLaunch { argv, path_first, env, node_options, manner })
     }
 
     /// Opens a worker's channel; gives what becomes its descriptors, and its variables.
@@ -158,19 +168,17 @@ impl World {
         id: WorkerId,
         generation: u64,
         plan: &Plan,
-        attach: bool,
+        manner: Manner,
     ) -> Result<(Descriptors, Variables), String> {
         let port = self.only_port().filter(|_| !plan.command.env.contains_key(OsStr::new("PORT")));
         let (Some(side), Some(unique)) = (&mut self.node, unique(id)) else {
             return Err("there is no channel for Node workers".to_owned());
         };
         let trust = if plan.command.user.is_some() { Trust::Lesser } else { Trust::Same };
-        // Deno never accepts on a socket that it was given.
-        let deno = plan.command.argv.first().is_some_and(|program| node::is_deno(program));
-        let balance = if deno { Balance::RoundRobin } else { plan.node.balance };
+        let balance = if manner.deno { Balance::RoundRobin } else { plan.node.balance };
         let policy = Policy { balance, unmatched: plan.node.unmatched, trust };
         let channel = side.hub.open(unique, generation, policy).map_err(|error| error.to_string())?;
-        if !attach {
+        if !manner.attach {
             return Ok((vec![(CHANNEL_FD, channel)], node::environment(unique, Way::Direct, port)));
         }
         let token = pipes::token().map_err(|error| error.to_string())?;

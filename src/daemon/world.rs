@@ -22,7 +22,7 @@ use crate::time::Monotonic;
 
 use super::checking::Check;
 use super::counting::Counts;
-use super::node_side::NodeSide;
+use super::node_side::{Manner, NodeSide};
 use super::output::Output;
 use super::readiness::Lookout;
 use super::subjects::{Subjects, Token};
@@ -77,8 +77,8 @@ pub(super) struct Born {
     pub(super) plan: Arc<Plan>,
     /// By slot where the command differs per slot (Node), else one for all.
     pub(super) templates: BTreeMap<Option<Slot>, Template>,
-    /// Slots whose Node worker attaches itself to its channel.
-    pub(super) attaching: BTreeSet<Slot>,
+    /// What is particular about the Node worker of a slot.
+    pub(super) manners: BTreeMap<Slot, Manner>,
 }
 
 impl Born {

@@ -84,7 +84,7 @@ impl fmt::Display for LaunchError {
             ),
             Self::Mode(option) => write!(f, "node {option} serves nothing: name the app's own command"),
             Self::Bun => f.write_str(
-                "bun does not speak Node's cluster protocol: use node, or protocol = \"listen-fds\" with a server that binds with SO_REUSEPORT",
+                "bun does not speak Node's cluster protocol: use node, or protocol = \"listen-fds\" with a server of node:net that listens on { fd: 3 }",
             ),
             Self::Option { launcher, option } => write!(
                 f,
