@@ -48,6 +48,7 @@ impl Repeated {
             | Announcement::SlotFailed { .. }
             | Announcement::ReloadStarted { .. }
             | Announcement::ReloadAborting { .. }
+            | Announcement::ReloadRefused { .. }
             | Announcement::Stopping => false,
         }
     }
@@ -56,7 +57,7 @@ impl Repeated {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::WorkerId;
+    use crate::pool::{GenerationId, Outcome, Purpose, Verdict, WorkerId};
     use std::time::Duration;
 
     const SLOT: Slot = Slot(1);
@@ -85,16 +86,14 @@ mod tests {
     fn f20_what_a_reload_lacked_is_told_again_when_a_slot_lacks_it() {
         let mut repeated = Repeated::default();
         assert!(!repeated.is_known(&refused(), None));
-        let verdict = crate::pool::Verdict {
-            outcome: crate::pool::Outcome::Failed,
+        let verdict = Verdict {
+            outcome: Outcome::Failed,
             message: "no room".into(),
-            generation: crate::pool::GenerationId(1),
+            generation: GenerationId(1),
             failure: None,
         };
-        repeated.is_known(
-            &Announcement::ReloadFinished { generation: crate::pool::GenerationId(2), verdict },
-            None,
-        );
+        let (generation, purpose) = (GenerationId(2), Purpose::Reload);
+        repeated.is_known(&Announcement::ReloadFinished { generation, purpose, verdict }, None);
         assert!(!repeated.is_known(&refused(), None) && !repeated.is_known(&waits(), None));
     }
 
