@@ -555,6 +555,55 @@ fn a_restart_that_waits_next_to_a_reload_becomes_the_reload() {
 }
 
 #[test]
+fn a_worker_that_misses_its_watchdog_is_killed_not_asked() {
+    let (mut bench, worker) = watched();
+    bench.pass(secs(10));
+    bench.obey_spawns();
+    assert!(bench.effects.contains(&Effect::Kill { worker }));
+    assert!(!bench.effects.contains(&Effect::Drain { worker }));
+}
+
+#[test]
+fn more_time_is_believed_up_to_an_hour_and_never_takes_time_away() {
+    let mut bench = serving(1);
+    let worker = bench.holder(0);
+    bench.ask(Command::Stop);
+    let mut deadline_after = |span| {
+        bench.feed(Event::Notified { worker, notification: Notification::ExtendTimeout(span) });
+        bench.pool.next_deadline().map(|(at, _)| at.since(bench.now))
+    };
+    assert_eq!(deadline_after(secs(3)), Some(secs(10)));
+    assert_eq!(deadline_after(secs(30)), Some(secs(30)));
+    assert_eq!(deadline_after(secs(100_000)), Some(secs(3600)));
+}
+
+#[test]
+fn a_reload_keeps_the_scaled_number_unless_the_plans_was_changed() {
+    let mut bench = serving(2);
+    bench.ask(Command::Scale { to: ScaleTo::Exactly(3) });
+    bench.run(secs(5));
+    bench.reload(plan(2));
+    let reload = bench.pool.view().reload.unwrap();
+    assert_eq!((reload.done, reload.total), (0, 3));
+    bench.run(secs(30));
+    assert_eq!(bench.pool.view().wanted, 3);
+    bench.reload(plan(1));
+    bench.run(secs(30));
+    assert_eq!(bench.pool.view().wanted, 1);
+}
+
+#[test]
+fn a_reset_of_one_slot_leaves_the_pools_count() {
+    let mut bench = serving(2);
+    let worker = bench.holder(0);
+    bench.exit(worker, Exit::Code(1));
+    bench.ask(Command::Reset { slot: Some(Slot(0)) });
+    assert_eq!(bench.pool.view().restarts, 1);
+    bench.ask(Command::Reset { slot: None });
+    assert_eq!(bench.pool.view().restarts, 0);
+}
+
+#[test]
 fn a_pool_is_emptied_by_an_explicit_zero_only() {
     let mut bench = serving(2);
     bench.ask(Command::Scale { to: ScaleTo::Down(99) });
