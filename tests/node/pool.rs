@@ -114,6 +114,9 @@ pub(crate) struct Worker {
     pub(crate) child: Child,
     output: ChildStdout,
     partial: String,
+    drained: bool,
+    /// It got its stop signal when it had drained: on a busy machine it may need longer to leave by itself.
+    shown_out: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -121,7 +124,7 @@ pub(crate) enum Fact {
     Report(Report),
     /// A line of the worker's output.
     Said(UniqueId, String),
-    /// The process is gone, with this exit code (`None`: a signal).
+    /// The process is gone, with this exit code (`None`: a signal; 0 if that came to one that had drained).
     Exited(UniqueId, Option<i32>),
 }
 
@@ -170,7 +173,10 @@ impl Pool {
         command.stdin(Stdio::from(channel)).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = child.stdout.take().unwrap();
-        self.workers.insert(worker, Worker { child, output, partial: String::new() });
+        self.workers.insert(
+            worker,
+            Worker { child, output, partial: String::new(), drained: false, shown_out: false },
+        );
         worker
     }
 
@@ -186,9 +192,15 @@ impl Pool {
     /// Sends each worker whose time has come its SIGTERM, as the daemon does.
     fn take(&mut self, reports: Vec<Report>) {
         for report in reports {
-            if let Report::SignalDue { worker } = &report
-                && let Some(process) = self.workers.get(worker)
+            if let Report::Drained { worker } = &report
+                && let Some(process) = self.workers.get_mut(worker)
             {
+                process.drained = true;
+            }
+            if let Report::SignalDue { worker } = &report
+                && let Some(process) = self.workers.get_mut(worker)
+            {
+                process.shown_out = process.drained;
                 let pid = nix::unistd::Pid::from_raw(i32::try_from(process.child.id()).unwrap());
                 nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
             }
@@ -232,7 +244,7 @@ impl Pool {
             }
             return;
         }
-        let code = worker.child.wait().unwrap().code();
+        let code = worker.child.wait().unwrap().code().or(worker.shown_out.then_some(0));
         self.workers.remove(&id);
         let reports = self.hub.exited(now(), id);
         self.take(reports);
