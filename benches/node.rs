@@ -1,9 +1,10 @@
-//! Two workers of one Node app behind each primary there is: Node's own (both schedulings), PM2, ganger (both
-//! balances), none (two processes on one socket), and a single process. Same app, same load, same run.
+//! The workers of one Node app behind each primary there is: Node's own (both schedulings), PM2, ganger (both
+//! balances), none (processes on one socket), and a single process. Same app, same load, same run.
 //!
 //! `cargo bench --bench node`. `GANGER_NODE_VERSIONS` names the version (the first of it), `GANGER_BENCH_SECONDS` how
 //! long each measurement takes (1.5), `GANGER_BENCH_BINARY` another ganger than this build's, `GANGER_BENCH_ROUNDS` how often
-//! each is taken (3, in turn; the median counts), `GANGER_BENCH_ONLY` whom alone (words of their names, `|` between).
+//! each is taken (3, in turn; the median counts), `GANGER_BENCH_WORKERS` the number of workers (2),
+//! `GANGER_BENCH_ONLY` whom alone (words of their names, `|` between).
 //! A ratio is the median of the rounds' ratios: what else the machine does falls on both sides of it.
 //! Everything comes by npm into the tests' cache; PM2 runs with a home of its own and is ended with the bench.
 
@@ -37,6 +38,10 @@ const CONNECTIONS: usize = 32;
 
 fn setting(name: &str, default: f64) -> f64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn workers() -> usize {
+    std::env::var("GANGER_BENCH_WORKERS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
 }
 
 fn here(name: &str) -> PathBuf {
@@ -109,7 +114,7 @@ struct Round {
 impl Contender {
     fn new(name: &'static str, address: SocketAddr) -> Self {
         let (primary, processes, rounds) = (None, Vec::new(), Vec::new());
-        Self { name, address, primary, workers: 2, processes, rounds, pss: None }
+        Self { name, address, primary, workers: workers(), processes, rounds, pss: None }
     }
 
     fn led_by(mut self, mut command: Command) -> Self {
@@ -229,7 +234,7 @@ fn figures(report: &Report) -> String {
     format!("{:.0} | {:.1} / {:.1} | {}", report.rate(), ms(500), ms(990), shares.join("/"))
 }
 
-/// Two processes that take one socket by themselves: what no primary can be better than.
+/// Processes that take one socket by themselves: what no primary can be better than.
 fn bare(rig: &Rig, name: &'static str, workers: usize) -> Contender {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut contender = Contender::new(name, socket.local_addr().unwrap());
@@ -247,7 +252,7 @@ fn bare(rig: &Rig, name: &'static str, workers: usize) -> Contender {
 
 fn cluster(rig: &Rig, name: &'static str, policy: &str) -> Contender {
     let mut command = rig.node(&[&here("benches/node/cluster.cjs")]);
-    command.env("NODE_CLUSTER_SCHED_POLICY", policy);
+    command.env("NODE_CLUSTER_SCHED_POLICY", policy).env("WORKERS", workers().to_string());
     Contender::new(name, free_port()).led_by(command)
 }
 
@@ -256,9 +261,10 @@ fn ganger(rig: &Rig, name: &'static str, balance: &str) -> Contender {
     let folder = rig.folder.path().join(balance);
     std::fs::create_dir_all(folder.join("ganger/app")).unwrap();
     let config = format!(
-        "command = ['node', '{}']\nlisten = ['{}']\nworkers = 2\n[node]\nbalance = '{balance}'\n",
+        "command = ['node', '{}']\nlisten = ['{}']\nworkers = {}\n[node]\nbalance = '{balance}'\n",
         here("benches/node/app.cjs").display(),
-        contender.address
+        contender.address,
+        workers()
     );
     std::fs::write(folder.join("app.toml"), config).unwrap();
     let ours = std::env::var_os("GANGER_BENCH_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_ganger").into());
@@ -269,7 +275,8 @@ fn ganger(rig: &Rig, name: &'static str, balance: &str) -> Contender {
 
 fn pm2(rig: &Rig) -> Contender {
     let mut contender = Contender::new(PM2, free_port());
-    let mut start = rig.pm2(&["start", here("benches/node/app.cjs").to_str().unwrap(), "-i", "2"]);
+    let mut start =
+        rig.pm2(&["start", here("benches/node/app.cjs").to_str().unwrap(), "-i", &workers().to_string()]);
     start.env("PORT", contender.address.port().to_string());
     assert!(start.status().unwrap().success(), "pm2 start failed");
     let pid = std::fs::read_to_string(rig.folder.path().join("pm2/pm2.pid")).unwrap();
@@ -319,7 +326,7 @@ fn ratios(contenders: &[Contender]) {
 fn start(rig: &Rig, name: &'static str) -> Contender {
     match name {
         ONE => bare(rig, name, 1),
-        BARE => bare(rig, name, 2),
+        BARE => bare(rig, name, workers()),
         SCHED_RR => cluster(rig, name, "rr"),
         SCHED_NONE => cluster(rig, name, "none"),
         PM2 => pm2(rig),
