@@ -3,6 +3,10 @@
 //!
 //! A descriptor goes with the first byte of its line, in a sendmsg(2) of its own: the kernel keeps what it
 //! carried apart, so that Node finds exactly one with each such line (unix(7), `SCM_RIGHTS`).
+//!
+//! That holds for a line that Node reads whole. When a read ends within it, the next one brings its rest together
+//! with the line after it and that one's descriptor, and Node, which keeps but one, gives the first line the second's.
+//! So a line that may be read in two is answered for before another descriptor follows.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -16,6 +20,10 @@ use crate::os::SysError;
 use crate::os::messages;
 use crate::proto::node::{Frame, FrameError, LineSplitter, LineTooLong};
 
+/// A read of Node's ends with a line that carries a descriptor, or after 64 KiB (uv_read_start(), the suggested size). A
+/// line with a descriptor that ends within this many bytes after the last such line is read whole, with room to spare:
+/// the kernel keeps it in one piece, too.
+const READ_WHOLE: usize = 32 * 1024;
 /// A channel is behind when this part of what may wait does.
 const BEHIND: usize = 32;
 
@@ -28,6 +36,12 @@ pub struct Connection {
     queued_bytes: usize,
     /// So many descriptors came that no line has claimed. They are closed: no handle of an app is wanted.
     handles: usize,
+    /// Written since the last line with a descriptor, in bytes.
+    since_handle: usize,
+    /// Lines with a descriptor that the other end has not answered for.
+    unanswered: usize,
+    /// The last of them may be read in two.
+    in_two: bool,
     /// The other end takes nothing more; what it sent may still be unread.
     deaf: bool,
 }
@@ -96,6 +110,9 @@ impl Connection {
             queue: VecDeque::new(),
             queued_bytes: 0,
             handles: 0,
+            since_handle: 0,
+            unanswered: 0,
+            in_two: false,
             deaf: false,
         }
     }
@@ -131,6 +148,9 @@ impl Connection {
         if with_handle {
             self.handles = self.handles.saturating_sub(1);
         }
+        if matches!(frame, Ok(Frame::HandleAck | Frame::HandleNack)) {
+            self.unanswered = self.unanswered.saturating_sub(1);
+        }
         Ok(Some((frame, with_handle)))
     }
 
@@ -161,11 +181,20 @@ impl Connection {
     /// # Errors
     /// When the kernel says no. A closed channel is no error: reading will find its end.
     pub fn write_ready(&mut self) -> Result<(), ConnectionError> {
-        while let Some(line) = self.queue.front_mut() {
+        while self.wants_write()
+            && let Some(line) = self.queue.front_mut()
+        {
             let rest = line.bytes.get(line.written..).unwrap_or_default();
             match messages::send(self.stream.as_fd(), rest, line.handle.as_ref().map(AsFd::as_fd)) {
                 Ok(Some(written)) => {
-                    line.handle = None;
+                    let after = self.since_handle.saturating_add(line.bytes.len());
+                    if line.handle.take().is_some() {
+                        self.unanswered = self.unanswered.saturating_add(1);
+                        self.in_two = after > READ_WHOLE;
+                        self.since_handle = 0;
+                    } else {
+                        self.since_handle = self.since_handle.saturating_add(written);
+                    }
                     line.written = line.written.saturating_add(written);
                     self.queued_bytes = self.queued_bytes.saturating_sub(written);
                     if line.written >= line.bytes.len() {
@@ -184,10 +213,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether lines wait for room.
+    /// Whether lines wait for room. Those that wait for the other end's word do not.
     #[must_use]
     pub fn wants_write(&self) -> bool {
-        !self.queue.is_empty()
+        let held = self.in_two && self.unanswered > 0;
+        self.queue.front().is_some_and(|line| line.handle.is_none() || !held)
     }
 }
 
@@ -199,4 +229,87 @@ impl AsFd for Connection {
 
 fn is_gone(error: &SysError) -> bool {
     [Errno::EPIPE as i32, Errno::ECONNRESET as i32].contains(&error.errno())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::pipes;
+
+    /// What the other end finds in one read as long as Node's: bytes, descriptors.
+    fn read(theirs: &OwnedFd) -> (usize, usize) {
+        let mut buffer = vec![0; 64 * 1024];
+        messages::receive(theirs.as_fd(), &mut buffer)
+            .unwrap()
+            .map_or((0, 0), |received| (received.len, received.fds.len()))
+    }
+
+    fn pair() -> (Connection, OwnedFd) {
+        let (connection, theirs) = Connection::pair().unwrap();
+        nix::fcntl::fcntl(&theirs, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK)).unwrap();
+        (connection, theirs)
+    }
+
+    fn line(len: usize) -> Vec<u8> {
+        let mut line = vec![b'x'; len];
+        line[len - 1] = b'\n';
+        line
+    }
+
+    fn handle() -> Option<Arc<OwnedFd>> {
+        Some(Arc::new(pipes::token().unwrap()))
+    }
+
+    fn hears(connection: &mut Connection, theirs: &OwnedFd, line: &str) {
+        messages::send(theirs.as_fd(), line.as_bytes(), None).unwrap();
+        connection.read_ready(&mut [0; 256]).unwrap();
+        connection.next_frame().unwrap().unwrap().0.unwrap();
+        connection.write_ready().unwrap();
+    }
+
+    const ACK: &str = "{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
+    const NACK: &str = "{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
+
+    #[test]
+    fn after_a_line_that_may_be_read_in_two_no_descriptor_goes_until_it_is_answered_for() {
+        for answer in [ACK, NACK] {
+            let (mut connection, theirs) = pair();
+            connection.send(line(100), handle()).unwrap();
+            connection.send(line(64 * 1024 - 40), None).unwrap();
+            connection.send(line(100), handle()).unwrap();
+            connection.send(line(10), None).unwrap();
+            connection.send(line(100), handle()).unwrap();
+            assert!(!connection.wants_write(), "it waits for a word, not for room");
+            assert_eq!(read(&theirs), (100, 1));
+            assert_eq!(read(&theirs), (64 * 1024, 1));
+            assert_eq!(read(&theirs), (60 + 10, 0));
+            hears(&mut connection, &theirs, ACK);
+            assert_eq!(read(&theirs), (0, 0), "that was for the first one");
+            hears(&mut connection, &theirs, answer);
+            assert_eq!(read(&theirs), (100, 1));
+        }
+    }
+
+    #[test]
+    fn a_line_with_a_descriptor_that_is_long_itself_is_answered_for_before_the_next() {
+        let (mut connection, theirs) = pair();
+        connection.send(line(100_000), handle()).unwrap();
+        connection.send(line(100), handle()).unwrap();
+        assert!(!connection.wants_write());
+        while read(&theirs) != (0, 0) {}
+        hears(&mut connection, &theirs, ACK);
+        assert_eq!(read(&theirs), (100, 1));
+    }
+
+    #[test]
+    fn with_little_said_between_them_descriptors_follow_each_other_without_a_word() {
+        let (mut connection, theirs) = pair();
+        for _ in 0..8 {
+            connection.send(line(10_000), None).unwrap();
+            connection.send(line(100), handle()).unwrap();
+        }
+        for _ in 0..8 {
+            assert_eq!(read(&theirs), (10_100, 1));
+        }
+    }
 }

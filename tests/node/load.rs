@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ganger::node::{Policy, Report, UniqueId, WINDOW};
 use ganger::os::sock_diag;
+use ganger::proto::node::UserText;
 
 use super::client::{self, Habit, Tally, load};
 use super::pool::{Fact, Pool, ROUND_ROBIN, SHARED, Sockets, here, now, prepared, versions};
@@ -220,6 +221,39 @@ fn a_stuck_worker_has_its_window_and_when_it_dies_others_get_all_of_it() {
         let answers =
             pool.during(move || clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>());
         assert!(answers.iter().all(|body| body.trim() == next.to_string()), "on {version}: {answers:?}");
+    }
+}
+
+/// How much libuv reads from a channel at once (uv_read_start(), the suggested size).
+const NODE_READS: usize = 64 * 1024;
+
+#[test]
+fn connections_behind_so_much_talk_that_node_reads_the_first_ones_line_in_two_are_all_served() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, workers) = pool(&version, ROUND_ROBIN, &sockets);
+        let (worker, other) = (workers[0], workers[1]);
+        pool.kill(other);
+        pool.exited(other);
+        let address = sockets.address();
+        // Whatever was said before is read when this is answered.
+        pool.during(move || client::once(address, "/fast").unwrap());
+        let pid = nix::unistd::Pid::from_raw(pool.workers[&worker].child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+        let text = UserText::from_text(&"x".repeat(NODE_READS - 40));
+        pool.hub.send(now(), worker, text).unwrap();
+        let clients: Vec<_> = (0..WINDOW).map(|_| client::connect(address).unwrap()).collect();
+        while sock_diag::queue(&sockets.tcp).unwrap().unwrap().waiting != 0 {
+            pool.step(None, now() + Duration::from_millis(10));
+        }
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+        let asking = clients
+            .into_iter()
+            .map(|mut stream| std::thread::spawn(move || client::ask(&mut stream, "/fast", "close")));
+        let asking: Vec<_> = asking.collect();
+        let answers =
+            pool.during(move || asking.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>());
+        assert!(answers.iter().all(Result::is_ok), "on {version}: {answers:?}");
     }
 }
 
