@@ -162,8 +162,11 @@ impl Primary {
         channel.grants.clear();
         channel.passed.clear();
         channel.again.clear();
-        channel.on_their_way.clear();
+        let on_their_way = std::mem::take(&mut channel.on_their_way);
         out.push(Action::Report(report));
+        let homeless =
+            on_their_way.into_values().filter(|(listener, _)| !self.rotations.contains_key(listener));
+        out.extend(homeless.map(|(_, connection)| Action::CloseConnection { connection }));
         for rotation in self.rotations.values_mut() {
             rotation.gone(worker);
         }
@@ -292,10 +295,12 @@ impl Primary {
         match channel.passed.pop_front() {
             None => {}
             Some(Passed::Connection { seq }) => {
-                if let Some((listener, connection)) = channel.on_their_way.remove(&seq)
-                    && let Some(rotation) = self.rotations.get_mut(&listener)
-                {
-                    rotation.not_arrived(now, worker, connection);
+                if let Some((listener, connection)) = channel.on_their_way.remove(&seq) {
+                    match self.rotations.get_mut(&listener) {
+                        Some(rotation) => rotation.not_arrived(now, worker, connection),
+                        // Its listener is gone meanwhile, and nobody else can take it.
+                        None => out.push(Action::CloseConnection { connection }),
+                    }
                 }
             }
             Some(Passed::Answer(mut answer)) if answer.tries < MAX_HANDLE_TRIES => {

@@ -301,6 +301,24 @@ fn a_worker_that_dies_with_a_window_on_its_way_loses_none_of_it() {
 }
 
 #[test]
+fn a_connection_on_its_way_from_a_listener_that_was_closed_is_closed_when_it_does_not_arrive() {
+    for dies in [false, true] {
+        let mut world = World::new(Vec::new(), ROUND_ROBIN, 1);
+        world.listen(1, PORT_3000);
+        let _ = world.primary.bound(ListenerId(0), Ok(Address::Inet("[::]:3000".parse().unwrap())));
+        assert_eq!(world.primary.accepted(ListenerId(0), ConnectionId(7)), [new_connection(1, "g0", 1, 7)]);
+        let closed = world.hear(1, r#"{"cmd":"NODE_CLUSTER","act":"close","key":"g0","seq":2}"#);
+        assert_eq!(closed, [Action::CloseListener { listener: ListenerId(0) }]);
+        let end = Action::CloseConnection { connection: ConnectionId(7) };
+        if dies {
+            assert_eq!(world.primary.exited(world.now, worker(1)).first(), Some(&end));
+        } else {
+            assert_eq!(world.hear(1, r#"{"cmd":"NODE_HANDLE_NACK"}"#), [end]);
+        }
+    }
+}
+
+#[test]
 fn a_handle_that_did_not_arrive_is_sent_again_and_given_up_after_some_tries() {
     let mut world = World::new(vec![tcp("[::]:3000")], SHARED, 1);
     world.listen(1, PORT_3000);
