@@ -52,6 +52,7 @@ impl World {
             if let Some(group) = group {
                 self.remove_group(group);
             }
+            self.node_exited(worker);
             self.happened(Event::SpawnFailed { worker, failure });
         }
     }
@@ -248,6 +249,7 @@ impl World {
                 self.remove_group(group);
             }
         }
+        self.node_exited(worker);
     }
 
     fn told(
@@ -385,3 +387,6 @@ pub(super) fn failure(error: &SpawnError) -> SpawnFailure {
 fn resources(error: impl std::fmt::Display) -> SpawnFailure {
     SpawnFailure::Resources(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;
