@@ -28,6 +28,8 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 const SETTLING: Duration = Duration::from_millis(2);
 /// For so long it is looked at again; who has no environment then never will.
 const SETTLED: Duration = Duration::from_secs(1);
+/// The pause before a process is looked at again that could not be looked at for want of descriptors or memory.
+const WANT_OF_ROOM: Duration = Duration::from_millis(250);
 
 impl World {
     /// Asks a worker to leave, in the way that its plan names.
@@ -140,13 +142,15 @@ impl World {
             return;
         }
         let now = clock::now();
-        let orphans: Vec<u32> =
-            kin::children().into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+        let children = kin::children();
+        let mut any_unseen = children.is_none();
+        let orphans: Vec<u32> = children.unwrap_or_default();
+        let orphans: Vec<u32> = orphans.into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
         let mut any_unsettled = false;
         let patient = self.unsettled.is_none_or(|since| now.since(since) < SETTLED);
         for worker in swept {
             let mark = mark(worker);
-            let (mut left, mut unsettled) = (false, false);
+            let (mut left, mut unsettled, mut unseen) = (false, false, any_unseen);
             for pid in &orphans {
                 match kin::mark(*pid, &mark) {
                     Mark::Present => {
@@ -154,18 +158,24 @@ impl World {
                         kin::kill_child(*pid);
                     }
                     Mark::Unsettled => unsettled = true,
+                    Mark::Unseen => unseen = true,
                     Mark::Absent => {}
                 }
             }
             // It may be this worker's: that is seen when it has come to its program.
             any_unsettled |= unsettled;
-            let may_be_left = left || (unsettled && patient);
+            any_unseen |= unseen;
+            let may_be_left = left || unseen || (unsettled && patient);
             if !may_be_left {
                 self.vacated(worker);
             }
         }
         self.unsettled = any_unsettled.then(|| self.unsettled.unwrap_or(now));
-        self.sweep_again = (any_unsettled && patient).then(|| now + SETTLING);
+        self.sweep_again = if any_unsettled && patient {
+            Some(now + SETTLING)
+        } else {
+            any_unseen.then(|| now + WANT_OF_ROOM)
+        };
     }
 
     /// When orphans are to be looked at once more.
@@ -189,8 +199,11 @@ impl World {
         let end = clock::now() + LAST_WAIT;
         for _ in 0..MAX_DESCENT {
             // Workers whose end was waited for in vain are left to the kernel.
-            let left: Vec<u32> =
-                kin::children().into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+            let left: Vec<u32> = kin::children()
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|pid| !self.by_pid.contains_key(pid))
+                .collect();
             if left.is_empty() || clock::now() >= end {
                 return;
             }

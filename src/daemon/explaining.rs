@@ -94,7 +94,7 @@ impl World {
         };
         let mut pids = process.pids();
         if process.child().is_none() && process.group.is_none() {
-            pids = kin::children();
+            pids = kin::children().unwrap_or_default();
             let mark = mark(worker);
             pids.retain(|pid| !self.by_pid.contains_key(pid) && kin::is_marked(*pid, &mark));
         }

@@ -2,15 +2,17 @@
 //! subreaper (prctl(2), `PR_SET_CHILD_SUBREAPER`), known by a mark in their environment.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::error::is_shortage;
 use super::pidfd::{self, Child};
 use super::procfs;
 
@@ -46,27 +48,34 @@ fn list_of(pid: u32, thread: u32) -> String {
 }
 
 /// Our own children, ended ones included (`/proc/PID/task/TID/children`, proc(5)). Those of one thread: ganger
-/// forks and reaps in its first one.
+/// forks and reaps in its first one. `None`: the kernel has no room for the look; there may be some.
 #[must_use]
-pub fn children() -> Vec<u32> {
+pub fn children() -> Option<Vec<u32>> {
     let own = std::process::id();
-    let Some(mut list) = OWN.get() else { return children_of_thread(own, own) };
-    match list.seek(SeekFrom::Start(0)) {
-        Ok(_) => listed(list),
-        Err(_) => Vec::new(),
+    let looked = match OWN.get() {
+        Some(mut list) => list.seek(SeekFrom::Start(0)).and_then(|_| listed(list)),
+        None => File::open(list_of(own, own)).and_then(listed),
+    };
+    match looked {
+        Ok(children) => Some(children),
+        Err(error) if is_for_want_of_room(&error) => None,
+        // A kernel without such lists.
+        Err(_) => Some(Vec::new()),
     }
 }
 
 fn children_of_thread(pid: u32, thread: u32) -> Vec<u32> {
-    File::open(list_of(pid, thread)).map_or_else(|_| Vec::new(), listed)
+    File::open(list_of(pid, thread)).and_then(listed).unwrap_or_default()
 }
 
-fn listed(list: impl Read) -> Vec<u32> {
+fn listed(list: impl Read) -> io::Result<Vec<u32>> {
     let mut text = String::new();
-    match list.take(MAX_ENVIRON).read_to_string(&mut text) {
-        Ok(_) => text.split_whitespace().take(MAX_CHILDREN).filter_map(|pid| pid.parse().ok()).collect(),
-        Err(_) => Vec::new(),
-    }
+    list.take(MAX_ENVIRON).read_to_string(&mut text)?;
+    Ok(text.split_whitespace().take(MAX_CHILDREN).filter_map(|pid| pid.parse().ok()).collect())
+}
+
+fn is_for_want_of_room(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|errno| is_shortage(Errno::from_raw(errno)))
 }
 
 /// The children of all threads of `pid`.
@@ -106,6 +115,15 @@ pub enum Mark {
     /// It cannot be said: the process is between two programs (execve(2)), where it has no environment. Look again,
     /// but not for ever: one that was started without any variable stays so.
     Unsettled,
+    /// The kernel has no room for the look (descriptors, memory). Look again, for as long as that lasts.
+    Unseen,
+}
+
+impl Mark {
+    /// What a look says that failed.
+    fn after(error: &io::Error) -> Self {
+        if is_for_want_of_room(error) { Self::Unseen } else { Self::Absent }
+    }
 }
 
 /// Looks for `NAME=VALUE` in the environment that a process was started with.
@@ -115,20 +133,21 @@ pub fn mark(pid: u32, mark: &str) -> Mark {
         let mut environ = Vec::new();
         let read = File::open(format!("/proc/{pid}/environ"))
             .and_then(|file| file.take(MAX_ENVIRON).read_to_end(&mut environ));
-        if read.is_err() {
-            return Mark::Absent;
+        if let Err(error) = read {
+            return Mark::after(&error);
         }
         if environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             return Mark::Present;
         }
         // A process that goes on to another program ends the reading of its last environment anywhere.
         match procfs::environment_size(pid) {
-            None => return Mark::Absent,
-            Some(0) => return Mark::Unsettled,
-            Some(size) if environ.len() as u64 == size.min(MAX_ENVIRON) => {
+            Err(error) => return Mark::after(&error),
+            Ok(None) => return Mark::Absent,
+            Ok(Some(0)) => return Mark::Unsettled,
+            Ok(Some(size)) if environ.len() as u64 == size.min(MAX_ENVIRON) => {
                 return Mark::Absent;
             }
-            Some(_) => {}
+            Ok(Some(_)) => {}
         }
     }
     Mark::Unsettled
@@ -215,6 +234,20 @@ mod tests {
         let looks: Vec<Mark> = (0..20_000).map(|_| mark(child.0.id(), "MARK=two")).collect();
         assert!(!looks.contains(&Mark::Absent), "one look of {} missed it", looks.len());
         assert!(looks.contains(&Mark::Present));
+    }
+
+    #[test]
+    fn only_want_of_room_leaves_it_open_whether_a_process_is_marked() {
+        for (errno, mark) in [
+            (Errno::EMFILE, Mark::Unseen),
+            (Errno::ENFILE, Mark::Unseen),
+            (Errno::ENOMEM, Mark::Unseen),
+            (Errno::ENOENT, Mark::Absent),
+            (Errno::ESRCH, Mark::Absent),
+            (Errno::EACCES, Mark::Absent),
+        ] {
+            assert_eq!(Mark::after(&io::Error::from(errno)), mark, "{errno}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use nix::unistd::{SysconfVar, sysconf};
@@ -49,9 +49,13 @@ pub struct Stat {
 }
 
 fn read(path: &str) -> Option<String> {
+    try_read(path).ok()
+}
+
+fn try_read(path: &str) -> io::Result<String> {
     let mut text = Vec::new();
-    File::open(path).ok()?.take(MAX_FILE).read_to_end(&mut text).ok()?;
-    Some(String::from_utf8_lossy(&text).into_owned())
+    File::open(path)?.take(MAX_FILE).read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Looks at a process; `None` when there is none.
@@ -81,9 +85,14 @@ fn parse_stat(text: &str) -> Option<Stat> {
 
 /// How many bytes the environment has that a process was started with (`env_start` and `env_end` of
 /// `/proc/PID/stat`); none on its way into a program. `None`: the process has ended.
-#[must_use]
-pub fn environment_size(pid: u32) -> Option<u64> {
-    let text = read(&format!("/proc/{pid}/stat"))?;
+///
+/// # Errors
+/// `ENOENT` or `ESRCH` for one that was reaped; `EMFILE`, `ENFILE`, `ENOMEM`.
+pub fn environment_size(pid: u32) -> io::Result<Option<u64>> {
+    Ok(parse_environment_size(&try_read(&format!("/proc/{pid}/stat"))?))
+}
+
+fn parse_environment_size(text: &str) -> Option<u64> {
     let (_, rest) = text.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     if matches!(fields.first(), None | Some(&"Z" | &"X")) {

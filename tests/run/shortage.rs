@@ -164,6 +164,26 @@ fn f20_a_stop_without_any_descriptor_leaves_nothing_either() {
     assert_eq!(run.count("panicked"), 0);
 }
 
+#[test]
+fn f20_what_a_worker_left_when_no_descriptor_was_is_killed_once_there_is_one() {
+    let config = format!(
+        "command = ['@WORKER@', '--notify', '--double-fork']\nlisten = ['127.0.0.1:0']\nworkers = 1\n{RETRY}"
+    );
+    let run = Stage::new(&config).managed().start();
+    run.told("STATUS=1/1 workers ready");
+    let worker = run.worker_pids();
+    let wandered: Vec<u32> = run.left_behind().into_iter().filter(|pid| !worker.contains(pid)).collect();
+    assert_eq!(wandered.len(), 1);
+    let is_there = || run.left_behind().contains(&wandered[0]);
+    allow_files(&run, files_for(&run, 0));
+    end(worker[0]);
+    run.said("could not be started for want of resources");
+    assert!(is_there(), "it cannot be known for what it is");
+    allow_files(&run, 1000);
+    assert!(harness::wait_until(|| !is_there()));
+    run.stop();
+}
+
 /// The pid of a worker, asked of itself: the supervisor cannot answer.
 fn run_any_worker(run: &Run) -> u32 {
     run.get("/pid").parse().unwrap()
