@@ -49,6 +49,8 @@ impl Repeated {
             | Announcement::ReloadStarted { .. }
             | Announcement::ReloadAborting { .. }
             | Announcement::ReloadRefused { .. }
+            | Announcement::Jammed { .. }
+            | Announcement::Unjammed
             | Announcement::Stopping => false,
         }
     }

@@ -241,6 +241,8 @@ impl Supervisor {
             | Announcement::SlotFailed { .. }
             | Announcement::ReloadRefused { .. }
             | Announcement::ReloadAborting { .. }
+            | Announcement::Jammed { .. }
+            | Announcement::Unjammed
             | Announcement::Stopping => {}
         }
         let label = |worker: WorkerId| {

@@ -24,6 +24,8 @@ pub(super) fn subject(announcement: &Announcement) -> Option<WorkerId> {
         | Announcement::ReloadRefused { .. }
         | Announcement::ReloadAborting { .. }
         | Announcement::ReloadFinished { .. }
+        | Announcement::Jammed { .. }
+        | Announcement::Unjammed
         | Announcement::Stopping => None,
     }
 }
@@ -70,6 +72,13 @@ pub(super) fn announce(announcement: &Announcement, label: Option<WorkerLabel>) 
         Announcement::ReloadFinished { generation, purpose, verdict } => {
             reload_finished(generation.0, *purpose, verdict);
         }
+        Announcement::Jammed { stuck } => error!(
+            "{stuck} killed workers are held by the kernel: lost workers are not replaced until some of them end; \
+             \"ganger reset\", a restart or a reload starts workers all the same"
+        ),
+        Announcement::Unjammed => {
+            info!("fewer workers are held by the kernel: lost workers are replaced again")
+        }
         Announcement::Stopping => info!(message_id = message_id::STOPPING, "stopping"),
     }
 }
@@ -111,6 +120,8 @@ fn about_worker(announcement: &Announcement, label: Option<WorkerLabel>) {
         | Announcement::ReloadRefused { .. }
         | Announcement::ReloadAborting { .. }
         | Announcement::ReloadFinished { .. }
+        | Announcement::Jammed { .. }
+        | Announcement::Unjammed
         | Announcement::Stopping => return,
     };
     if is_warning {

@@ -98,6 +98,7 @@ impl Notice {
             Announcement::ReloadFinished { generation, verdict, .. } => {
                 Self::ReloadFinished(*generation, verdict.clone())
             }
+            Announcement::Jammed { .. } | Announcement::Unjammed => return None,
             Announcement::Stopping => Self::Stopping,
         })
     }

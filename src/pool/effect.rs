@@ -163,6 +163,13 @@ pub enum Announcement {
         /// What came of it.
         verdict: Verdict,
     },
+    /// So many workers are stuck that empty places are filled only on request.
+    Jammed {
+        /// How many.
+        stuck: u32,
+    },
+    /// Enough stuck workers ended: empty places are filled again.
+    Unjammed,
     /// The pool is ending.
     Stopping,
 }

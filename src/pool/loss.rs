@@ -55,7 +55,7 @@ impl Pool {
         let plan = self.plan(worker.generation);
         let uptime = worker.ready_since().map_or(Duration::ZERO, |since| now.since(since));
         self.restarts = self.restarts.saturating_add(1);
-        let ending = self.ending.is_some();
+        let (ending, jammed) = (self.ending.is_some(), self.is_jammed());
         let goes_back = self.rollout.as_ref().and_then(|rollout| rollout.gives_up(worker.generation));
         let Some(place) = self.places.get_mut(&worker.slot).filter(|_| !ending) else {
             return;
@@ -70,6 +70,10 @@ impl Pool {
             return;
         }
         let after = place.lost(cause.clone(), uptime, &plan.restart, &mut self.random, now);
+        if jammed && place.holder == Holder::Vacant {
+            // Not left empty by request: it waits with the others.
+            place.holder = Holder::Waiting { until: now };
+        }
         let slot = worker.slot;
         let replacement = place.replacement.take();
         if let Some(successor) = place.successor.filter(|_| self.rollout.is_none()) {

@@ -13,6 +13,9 @@ use super::{Announcement, Cause, Effect, Event, GenerationId, LastReload, Reques
 use crate::plan::Plan;
 use crate::time::Monotonic;
 
+/// So many stuck workers for each place, and no place is filled any more unless somebody asks: each stuck worker
+/// keeps its memory and its process for good.
+pub(super) const MAX_STUCK_PER_PLACE: usize = 2;
 /// So many stuck workers are named in one verdict.
 const MAX_NAMED: usize = 4;
 
@@ -104,6 +107,7 @@ impl Pool {
     /// becomes a warning.
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Effect> {
         let mut out = Effects::new();
+        let was_jammed = self.is_jammed();
         match event {
             Event::Spawned { worker, pid } => {
                 self.spawned(now, worker, pid, &mut out);
@@ -147,6 +151,7 @@ impl Pool {
             Event::TimePassed => self.time_passed(now, &mut out),
         }
         self.settle(now, &mut out);
+        self.announce_jam(was_jammed, &mut out);
         out
     }
 
@@ -155,7 +160,8 @@ impl Pool {
     pub fn next_deadline(&self) -> Option<(Monotonic, &'static str)> {
         let workers =
             self.workers.values().filter_map(|worker| worker.next_due(self.its_plan(worker.generation)));
-        let places = self.places.values().filter_map(|place| place.until().map(|at| (at, "backoff")));
+        let places = self.places.values().filter_map(|place| place.until());
+        let places = places.filter(|until| !self.is_held_back(*until)).map(|at| (at, "backoff"));
         let bakes = self
             .places
             .values()
@@ -281,8 +287,21 @@ impl Pool {
 
     /// As many workers are stuck as there are places: what makes them hang is likely to hold the next ones as well.
     pub(super) fn is_clogged(&self) -> bool {
-        let stuck = self.workers.values().filter(|worker| worker.is_stuck()).count();
-        stuck >= self.places.len().max(1)
+        self.stuck() >= self.places.len().max(1)
+    }
+
+    /// So many workers are stuck that those which take lost ones' places are likely to end like them.
+    pub(super) fn is_jammed(&self) -> bool {
+        self.stuck() >= self.places.len().max(1).saturating_mul(MAX_STUCK_PER_PLACE)
+    }
+
+    /// A place that was to be filled `until` then waits for stuck workers to end instead.
+    pub(super) fn is_held_back(&self, until: Monotonic) -> bool {
+        until <= self.settled_at && self.is_jammed()
+    }
+
+    pub(super) fn stuck(&self) -> usize {
+        self.workers.values().filter(|worker| worker.is_stuck()).count()
     }
 
     /// What a verdict says of workers that are stuck: the empty text, or what follows its sentence.

@@ -78,16 +78,27 @@ impl Pool {
         self.grant_replacement(replacement, slot, old);
     }
 
-    /// Empty places get a worker.
+    /// Says that empty places are left alone, or no longer.
+    pub(super) fn announce_jam(&self, was_jammed: bool, out: &mut Effects) {
+        if self.ending.is_some() || self.is_jammed() == was_jammed {
+            return;
+        }
+        let stuck = u32::try_from(self.stuck()).unwrap_or(u32::MAX);
+        let news = if was_jammed { Announcement::Unjammed } else { Announcement::Jammed { stuck } };
+        out.push(Effect::Announce(news));
+    }
+
+    /// Empty places get a worker. While too many are stuck, only those that were emptied by request do.
     fn fill(&mut self, now: Monotonic, out: &mut Effects) -> bool {
         if self.ending.is_some() {
             return false;
         }
+        let jammed = self.is_jammed();
         let empty: Vec<(Slot, GenerationId)> = self
             .places
             .iter()
             .filter(|(_, place)| {
-                place.holder == Holder::Vacant || place.until().is_some_and(|until| until <= now)
+                place.holder == Holder::Vacant || (!jammed && place.until().is_some_and(|until| until <= now))
             })
             .map(|(slot, place)| (*slot, place.generation))
             .collect();
@@ -252,7 +263,7 @@ impl Pool {
                 slot: *slot,
                 phase: place.phase(self.is_served(*slot)),
                 restarts: place.restarts,
-                until: place.until(),
+                until: place.until().filter(|until| !self.is_held_back(*until)),
                 last_failure: place.last_failure.clone(),
             })
             .collect();

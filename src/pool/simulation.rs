@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fixture::{plan, secs};
+use super::machine::MAX_STUCK_PER_PLACE;
 use super::*;
 use crate::plan::{Health, HealthCheck, Plan, ReadyWhen};
 use crate::proto::state::State;
@@ -164,7 +165,12 @@ impl Game {
         self.events += 1;
         let told = self.digest.is_some().then(|| event.clone());
         let twin_effects = self.twin.as_mut().map(|twin| twin.handle(self.now, event.clone()));
+        let left_alone = self.has_too_many_stuck() && !self.is_asked_for_workers(&event);
         let effects = self.pool.handle(self.now, event);
+        if left_alone && self.has_too_many_stuck() && self.pool.rollout.is_none() {
+            let starts = effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. }));
+            assert!(!starts, "started another one beside {} that are stuck", self.stuck.len());
+        }
         if let Some(twin_effects) = twin_effects {
             assert_eq!(twin_effects, effects, "the restored pool has another future");
             self.hand_over_now_and_then();
@@ -179,6 +185,21 @@ impl Game {
         self.check();
         self.serving = self.pool.places.values().filter_map(|place| place.holder()).collect();
         self.serving.retain(|worker| self.pool.is_ready(*worker));
+    }
+
+    fn has_too_many_stuck(&self) -> bool {
+        let shown = self.pool.view().workers;
+        let stuck = shown.iter().filter(|worker| worker.phase == Phase::Stuck).count();
+        stuck >= MAX_STUCK_PER_PLACE * self.pool.places.len().max(1)
+    }
+
+    /// Somebody wants workers now, or wanted some that are still to come.
+    fn is_asked_for_workers(&self, event: &Event) -> bool {
+        let wished = self.pool.places.values().filter_map(|place| place.replacement.as_ref());
+        matches!(event, Event::Asked { .. } | Event::PlanLoaded { .. })
+            || self.pool.rollout.is_some()
+            || !self.pool.queue.is_empty()
+            || wished.into_iter().any(|wish| !wish.requests.is_empty())
     }
 
     /// Every so often the twin makes room for a pool that went through the whole document.

@@ -513,6 +513,69 @@ fn while_all_the_pool_has_is_stuck_once_workers_are_replaced_only_on_request() {
     assert_eq!(bench.unspawned().len(), 1);
 }
 
+/// Nobody gets ready, nobody ends: for so long.
+fn hang(bench: &mut Bench, span: Duration) {
+    let end = bench.now + span;
+    while bench.now < end {
+        for (worker, ..) in bench.unspawned() {
+            bench.spawned(worker);
+        }
+        bench.pass(secs(5));
+    }
+}
+
+fn said(bench: &Bench, wanted: fn(&Announcement) -> bool) -> usize {
+    let said = |effect: &&Effect| matches!(effect, Effect::Announce(announcement) if wanted(announcement));
+    bench.effects.iter().filter(said).count()
+}
+
+#[test]
+fn an_app_that_hangs_for_good_while_it_starts_does_not_add_a_process_with_each_attempt() {
+    let mut bench = Bench::new(plan(2));
+    hang(&mut bench, secs(2_000));
+    let stuck = bench.pool.stuck();
+    assert!((4..=6).contains(&stuck), "{stuck}");
+    hang(&mut bench, secs(200_000));
+    assert_eq!(
+        (bench.pool.stuck(), bench.pool.workers.len()),
+        (stuck, stuck),
+        "each attempt leaves one more"
+    );
+    assert_eq!(bench.pool.next_deadline(), None, "it is woken for nothing");
+    assert_eq!(said(&bench, |it| matches!(it, Announcement::Jammed { .. })), 1);
+    assert!(bench.pool.view().slots.iter().all(|slot| slot.until.is_none()));
+    // Some end: those that come now fare better.
+    while bench.pool.is_jammed() {
+        let worker = *bench.pool.workers.keys().next().unwrap();
+        bench.exit(worker, Exit::Signal(9));
+    }
+    assert_eq!(said(&bench, |it| matches!(it, Announcement::Unjammed)), 1);
+    bench.run(secs(5));
+    assert_eq!(bench.pool.view().ready, 2);
+}
+
+#[test]
+fn a_worker_that_is_lost_while_too_many_are_stuck_waits_for_these_and_whoever_asks_does_not() {
+    for command in [
+        Command::Reset { slot: None },
+        Command::Restart { slot: Some(Slot(0)) },
+        Command::Restart { slot: None },
+        Command::Scale { to: ScaleTo::Up(1) },
+    ] {
+        let mut bench = serving(1);
+        for _ in 0..2 {
+            restarted_and_stuck(&mut bench);
+        }
+        assert!(bench.pool.is_jammed());
+        let holder = bench.pool.places[&Slot(0)].holder().unwrap();
+        bench.exit(holder, Exit::Code(1));
+        assert_eq!(bench.unspawned(), []);
+        assert_eq!(bench.pool.next_deadline(), None);
+        bench.ask(command.clone());
+        assert!(!bench.unspawned().is_empty(), "{command:?}");
+    }
+}
+
 #[test]
 fn a_refused_reload_is_the_last_one_and_changes_nothing() {
     let mut bench = serving(2);
