@@ -105,7 +105,7 @@ impl World {
             unmatched: [Unmatched::Adopt, Unmatched::Bind, Unmatched::Refuse][usize::from(b % 3)],
             trust: if b > 128 { Trust::Lesser } else { Trust::Same },
         };
-        self.primary.open(id, u64::from(a % 3), policy);
+        self.primary.open(id, u32::try_from(place).unwrap(), u64::from(a % 3), policy);
         let peer = Peer {
             id,
             open: true,

@@ -124,7 +124,7 @@ impl World {
         }
         let ready_pipe = self.ready_pipe(&plan, &mut told)?;
         *group = self.make_group(worker, &plan);
-        let channel = self.channel(worker, generation, &plan, manner, &mut told)?;
+        let channel = self.channel(worker, slot, generation, &plan, manner, &mut told)?;
         let mut fds: Vec<(RawFd, BorrowedFd<'_>)> = Vec::new();
         let mut stdin = self.null.as_fd();
         match plan.protocol {
@@ -342,6 +342,7 @@ impl World {
     fn channel(
         &mut self,
         worker: WorkerId,
+        slot: Slot,
         generation: GenerationId,
         plan: &Plan,
         manner: Manner,
@@ -351,7 +352,7 @@ impl World {
             return Ok(Descriptors::new());
         }
         let (channel, variables) =
-            self.open_channel(worker, generation.0, plan, manner).map_err(SpawnFailure::Resources)?;
+            self.open_channel(worker, slot, generation.0, plan, manner).map_err(SpawnFailure::Resources)?;
         variables.iter().for_each(|(name, value)| told.set(name, value));
         Ok(channel)
     }

@@ -13,7 +13,7 @@ use crate::node::{
 };
 use crate::os::poller::Interest;
 use crate::os::{clock, files, pipes, sock_diag};
-use crate::plan::{Address, Balance, Plan};
+use crate::plan::{Address, Balance, Plan, SocketKind};
 use crate::pool::{Event, Notification, ReadySign, Slot, WorkerId};
 use crate::proto::node::UserText;
 use crate::systemd::activation::Listener;
@@ -166,18 +166,26 @@ impl World {
     pub(super) fn open_channel(
         &mut self,
         id: WorkerId,
+        slot: Slot,
         generation: u64,
         plan: &Plan,
         manner: Manner,
     ) -> Result<(Descriptors, Variables), String> {
         let port = self.only_port().filter(|_| !plan.command.env.contains_key(OsStr::new("PORT")));
-        let (Some(side), Some(unique)) = (&mut self.node, unique(id)) else {
+        let Some(unique) = unique(id) else {
             return Err("there is no channel for Node workers".to_owned());
         };
         let trust = if plan.command.user.is_some() { Trust::Lesser } else { Trust::Same };
         let balance = if manner.deno { Balance::RoundRobin } else { plan.node.balance };
         let policy = Policy { balance, unmatched: plan.node.unmatched, trust };
-        let channel = side.hub.open(unique, generation, policy).map_err(|error| error.to_string())?;
+        if balance == Balance::Shared {
+            let sockets = self.listeners.iter().filter_map(|it| Some((it.kind, it.address.as_ref()?)));
+            short_of_workers(sockets, plan.workers).into_iter().for_each(|doubt| self.warn_once(doubt));
+        }
+        let Some(side) = &mut self.node else {
+            return Err("there is no channel for Node workers".to_owned());
+        };
+        let channel = side.hub.open(unique, slot.0, generation, policy).map_err(|error| error.to_string())?;
         if !manner.attach {
             return Ok((vec![(CHANNEL_FD, channel)], node::environment(unique, Way::Direct, port)));
         }
@@ -335,6 +343,28 @@ impl World {
     }
 }
 
+/// What is wrong when a group of sockets on one address (systemd's `ReusePort=`), of which each worker has one, has more
+/// sockets than there are workers.
+fn short_of_workers<'a>(
+    sockets: impl Iterator<Item = (SocketKind, &'a Address)>,
+    workers: u32,
+) -> Vec<String> {
+    let inet: Vec<_> = sockets.filter(|(_, address)| matches!(address, Address::Inet(_))).collect();
+    let mut doubts = Vec::new();
+    for (place, socket) in inet.iter().enumerate() {
+        let count = inet.iter().filter(|other| *other == socket).count();
+        let is_first = inet.iter().position(|other| other == socket) == Some(place);
+        if is_first && count > 1 && usize::try_from(workers).is_ok_and(|workers| workers < count) {
+            let address = socket.1;
+            doubts.push(format!(
+                "{count} sockets share {address} and the number of workers is {workers}: what comes to a socket that \
+                 no worker has waits for ever; have as many workers as sockets, or node.balance = \"round-robin\""
+            ));
+        }
+    }
+    doubts
+}
+
 fn read_package(directory: &Path) -> Option<String> {
     let bytes = files::read_bounded(&directory.join("package.json"), MAX_PACKAGE).ok()?;
     String::from_utf8(bytes).ok()
@@ -343,4 +373,21 @@ fn read_package(directory: &Path) -> Option<String> {
 /// The backlog that the listener came with; each worker sets its own, and ganger sets it back.
 fn backlog(listener: &Listener) -> Option<u32> {
     sock_diag::queue(&listener.fd).ok().flatten().map(|queue| queue.backlog)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_sockets_on_one_address_than_workers_is_said_of_that_address() {
+        let inet = |text: &str| Address::Inet(text.parse().unwrap());
+        let (web, other) = (inet("[::]:80"), inet("[::]:81"));
+        let stream = |address| (SocketKind::Stream, address);
+        let group = [stream(&web), stream(&other), stream(&web), (SocketKind::Datagram, &web)];
+        assert_eq!(short_of_workers(group.into_iter(), 2), Vec::<String>::new());
+        let said = short_of_workers(group.into_iter(), 1);
+        assert_eq!(said.len(), 1);
+        assert!(said[0].starts_with("2 sockets share [::]:80 and the number of workers is 1"), "{said:?}");
+    }
 }

@@ -69,6 +69,7 @@ pub(super) struct Answer {
 
 #[derive(Debug)]
 pub(super) struct Channel {
+    pub(super) slot: u32,
     pub(super) generation: u64,
     pub(super) policy: Policy,
     pub(super) phase: Phase,
@@ -84,8 +85,9 @@ pub(super) struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(generation: u64, policy: Policy) -> Self {
+    pub(super) fn new(slot: u32, generation: u64, policy: Policy) -> Self {
         Self {
+            slot,
             generation,
             policy,
             phase: Phase::Open,

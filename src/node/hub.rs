@@ -139,11 +139,17 @@ impl Hub {
     ///
     /// # Errors
     /// When the kernel has no room.
-    pub fn open(&mut self, worker: UniqueId, generation: u64, policy: Policy) -> Result<OwnedFd, HubError> {
+    pub fn open(
+        &mut self,
+        worker: UniqueId,
+        slot: u32,
+        generation: u64,
+        policy: Policy,
+    ) -> Result<OwnedFd, HubError> {
         let (connection, theirs) = Connection::pair().map_err(HubError::Channel)?;
         self.poller.add(&connection, worker.get(), Interest::Read).map_err(HubError::Watch)?;
         self.channels.insert(worker, Link { connection, writing: false });
-        self.primary.open(worker, generation, policy);
+        self.primary.open(worker, slot, generation, policy);
         Ok(theirs)
     }
 

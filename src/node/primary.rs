@@ -40,9 +40,10 @@ impl Primary {
         }
     }
 
-    /// A worker is about to be started. `generation` grows from one plan to the next.
-    pub fn open(&mut self, worker: UniqueId, generation: u64, policy: Policy) {
-        self.channels.entry(worker).or_insert_with(|| Channel::new(generation, policy));
+    /// A worker is about to be started. It takes the place of those before it in its slot; `generation` grows from
+    /// one plan to the next.
+    pub fn open(&mut self, worker: UniqueId, slot: u32, generation: u64, policy: Policy) {
+        self.channels.entry(worker).or_insert_with(|| Channel::new(slot, generation, policy));
     }
 
     /// A line came.

@@ -24,10 +24,14 @@ fn worker(id: u64) -> UniqueId {
     UniqueId::new(id).unwrap()
 }
 
+fn slot(number: u64) -> u32 {
+    u32::try_from(number).unwrap()
+}
+
 impl World {
     fn new(inherited: Vec<Inherited>, policy: Policy, workers: u64) -> Self {
         let mut primary = Primary::new(inherited);
-        (1..=workers).for_each(|id| primary.open(worker(id), 1, policy));
+        (1..=workers).for_each(|id| primary.open(worker(id), slot(id - 1), 1, policy));
         Self { primary, now: Monotonic::ZERO }
     }
 
@@ -139,7 +143,7 @@ fn only_one_listen_of_a_generation_adopts_and_a_new_generation_may_adopt_again()
     assert_eq!(world.outcome(1, PORT_3000), Outcome::Handle { check_port: false });
     let second = world.listen(2, r#""port":9090,"addressType":4"#);
     assert!(matches!(second.as_slice(), [Action::Bind { .. }]), "{second:?}");
-    world.primary.open(worker(3), 2, SHARED);
+    world.primary.open(worker(3), 0, 2, SHARED);
     assert_eq!(world.outcome(3, r#""port":3001,"addressType":4"#), Outcome::Handle { check_port: false });
 }
 
@@ -155,23 +159,19 @@ fn given(actions: &[Action]) -> Option<Handle> {
 }
 
 #[test]
-fn of_a_group_on_one_address_each_worker_has_a_socket_and_each_socket_a_worker_of_the_new_generation() {
+fn of_a_group_on_one_address_each_slot_has_a_socket_whichever_of_its_workers_listens_first() {
     let group = || vec![tcp("[::]:3000"), tcp("[::]:3000"), tcp("[::]:4000")];
     let socket = |id| Some(Handle::Listener(ListenerId(id)));
     let mut world = World::new(group(), SHARED, 2);
-    assert_eq!(given(&world.listen(1, PORT_3000)), socket(0));
     assert_eq!(given(&world.listen(2, PORT_3000)), socket(1));
+    assert_eq!(given(&world.listen(1, PORT_3000)), socket(0));
     assert_eq!(world.outcome(2, PORT_3000), Outcome::Refused(98));
-    world.primary.open(worker(3), 2, SHARED);
-    assert_eq!(given(&world.listen(3, PORT_3000)), socket(0));
-    world.drain(1);
-    world.primary.open(worker(4), 2, SHARED);
-    assert_eq!(given(&world.listen(4, PORT_3000)), socket(1));
-    let _ = world.primary.exited(world.now, worker(3));
-    world.primary.open(worker(5), 2, SHARED);
-    assert_eq!(given(&world.listen(5, PORT_3000)), socket(0));
-    world.primary.open(worker(6), 2, SHARED);
-    assert_eq!(given(&world.listen(6, r#""fd":4"#)), socket(1), "a number means that very socket");
+    for (successor, slot, numbered) in [(3, 0, 0), (4, 1, 1), (5, 1, 1), (6, 2, 0)] {
+        world.primary.open(worker(successor), slot, 2, SHARED);
+        assert_eq!(given(&world.listen(successor, PORT_3000)), socket(numbered), "slot {slot}");
+    }
+    world.primary.open(worker(7), 0, 2, SHARED);
+    assert_eq!(given(&world.listen(7, r#""fd":4"#)), socket(1), "a number means that very socket");
 }
 
 #[test]

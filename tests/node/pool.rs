@@ -155,7 +155,7 @@ impl Pool {
     pub(crate) fn spawn(&mut self) -> UniqueId {
         let worker = UniqueId::new(self.next).unwrap();
         self.next += 1;
-        let channel = self.hub.open(worker, self.generation, self.policy).unwrap();
+        let channel = self.hub.open(worker, 0, self.generation, self.policy).unwrap();
         let mut command = Command::new("sh");
         // The channel comes as standard input and becomes descriptor 3.
         command.args(["-c", "exec 3<&0 </dev/null; exec \"$@\"", "sh"]);

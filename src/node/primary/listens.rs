@@ -50,8 +50,7 @@ impl Primary {
         let data = self.claims.data(listener, query.data);
         // A group has one turn-taking in round-robin; shared, each worker has one socket of it.
         let named = query.listen.fd.is_some();
-        let listener =
-            if shared && !named { self.least_held(channel.generation, listener) } else { listener };
+        let listener = if shared && !named { self.member_of_slot(channel.slot, listener) } else { listener };
         let Some(channel) = self.channels.get_mut(&worker) else { return };
         let key = Key(format!("g{}", self.next_key));
         self.next_key = self.next_key.saturating_add(1);
@@ -72,15 +71,12 @@ impl Primary {
         self.give(worker, Answer { ack: query.seq, key, listener, outcome, data, tries: 0 }, out);
     }
 
-    /// The socket of the group that the fewest workers of this generation hold, and of these the one that the fewest
-    /// hold at all: so each has somebody who accepts, also when a generation takes over one by one.
-    fn least_held(&self, generation: u64, first: ListenerId) -> ListenerId {
-        let held = |member: ListenerId, young: bool| {
-            let holders = self.channels.values().filter(|channel| channel.is_open() && channel.holds(member));
-            holders.filter(|channel| !young || channel.generation >= generation).count()
-        };
-        let members = self.claims.group(first);
-        members.min_by_key(|member| (held(*member, true), held(*member, false))).unwrap_or(first)
+    /// The socket of the group that a slot's workers have, one after the other. A worker leaves when its successor in
+    /// the slot listens; so none of the sockets is ever without somebody who accepts.
+    fn member_of_slot(&self, slot: u32, first: ListenerId) -> ListenerId {
+        let members: Vec<ListenerId> = self.claims.group(first).collect();
+        let place = usize::try_from(slot).unwrap_or(0).checked_rem(members.len());
+        place.and_then(|place| members.get(place)).copied().unwrap_or(first)
     }
 
     pub(super) fn give(&mut self, worker: UniqueId, answer: Answer, out: &mut Vec<Action>) {
