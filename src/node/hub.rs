@@ -91,6 +91,8 @@ pub struct Hub {
     doors: BTreeMap<ListenerId, Door>,
     connections: BTreeMap<ConnectionId, Arc<OwnedFd>>,
     next_connection: u64,
+    /// The listener that was accepted from last; the others come first then.
+    served: Option<ListenerId>,
     paused: Option<Monotonic>,
     scratch: Vec<u8>,
 }
@@ -129,6 +131,7 @@ impl Hub {
             doors: BTreeMap::new(),
             connections: BTreeMap::new(),
             next_connection: 0,
+            served: None,
             paused: None,
             scratch: vec![0; READ_BYTES],
         })

@@ -38,13 +38,11 @@ impl Hub {
         }
         self.paused = None;
         for _ in 0..ACCEPTS_PER_TURN {
-            let ready = |listener| self.doors.get(&listener).is_some_and(|door| door.maybe_ready);
-            let mut open = self.primary.accepting().filter(|(_, room)| *room > 0);
-            let Some((listener, _)) = open.find(|(listener, _)| ready(*listener)) else { return };
-            drop(open);
+            let Some(listener) = self.next_listener() else { return };
             let Some(door) = self.doors.get_mut(&listener) else { return };
             match sockets::accept(&door.socket) {
                 Ok(Some(fd)) => {
+                    self.served = Some(listener);
                     let connection = ConnectionId(self.next_connection);
                     self.next_connection = self.next_connection.saturating_add(1);
                     self.connections.insert(connection, Arc::new(fd));
@@ -62,6 +60,14 @@ impl Hub {
             }
         }
         turn.more = true;
+    }
+
+    /// In turn, so that a flood at one does not keep the others waiting: the first that may have somebody after the one
+    /// that was accepted from last.
+    fn next_listener(&self) -> Option<ListenerId> {
+        let open = self.primary.accepting().filter(|(_, room)| *room > 0).map(|(listener, _)| listener);
+        let ready = open.filter(|listener| self.doors.get(listener).is_some_and(|door| door.maybe_ready));
+        ready.min_by_key(|listener| (Some(*listener) <= self.served, *listener))
     }
 
     /// Watches what there is room for. A listener that woke us for nothing is left alone until there is.
@@ -106,5 +112,63 @@ impl Hub {
         {
             self.poller.remove(&door.socket);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use super::super::super::{Policy, Trust, UniqueId};
+    use super::super::{Hub, InheritedSocket};
+    use super::*;
+    use crate::plan::{Balance, Unmatched};
+
+    const POLICY: Policy =
+        Policy { balance: Balance::RoundRobin, unmatched: Unmatched::Refuse, trust: Trust::Same };
+
+    /// A hub with these listeners, and workers that listen on all of them and then say nothing more.
+    fn hub(listeners: &[TcpListener], workers: u64) -> (Hub, Vec<UnixStream>) {
+        let inherited = listeners.iter().map(|listener| {
+            listener.set_nonblocking(true).unwrap();
+            InheritedSocket { fd: listener.try_clone().unwrap().into(), backlog: None }
+        });
+        let mut hub = Hub::new(inherited.collect()).unwrap();
+        let mut channels = Vec::new();
+        for id in 1..=workers {
+            let mut channel = UnixStream::from(hub.open(UniqueId::new(id).unwrap(), 0, 1, POLICY).unwrap());
+            for listener in listeners {
+                let port = listener.local_addr().unwrap().port();
+                writeln!(channel, r#"{{"cmd":"NODE_CLUSTER","act":"queryServer","index":0,"address":"127.0.0.1","port":{port},"addressType":4,"seq":1}}"#).unwrap();
+            }
+            channels.push(channel);
+        }
+        let _ = hub.turn(Monotonic::ZERO);
+        (hub, channels)
+    }
+
+    fn clients(listener: &TcpListener, count: usize) -> Vec<TcpStream> {
+        let address = listener.local_addr().unwrap();
+        (0..count).map(|_| TcpStream::connect(address).unwrap()).collect()
+    }
+
+    /// How many connections of each listener are with a worker, of so many places.
+    fn taken(hub: &Hub, places: usize) -> Vec<usize> {
+        hub.primary.accepting().map(|(_, room)| places - room).collect()
+    }
+
+    #[test]
+    fn listeners_are_accepted_from_in_turn_however_many_wait_at_one() {
+        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        // More room than one turn takes.
+        let places = 2 * ACCEPTS_PER_TURN;
+        let (mut hub, _channels) = hub(&listeners, (places / super::super::super::WINDOW) as u64);
+        assert_eq!(taken(&hub, places), [0, 0, 0]);
+        let _flood = clients(&listeners[0], 100);
+        let _few = [clients(&listeners[1], 2), clients(&listeners[2], 2)];
+        let _ = hub.turn(Monotonic::ZERO);
+        assert_eq!(taken(&hub, places), [ACCEPTS_PER_TURN - 6, 2, 2]);
     }
 }
