@@ -245,6 +245,13 @@ impl Diagnostics {
         self.list.iter()
     }
 
+    /// The same faults without the lines that they are in: for those who may not read the files.
+    #[must_use]
+    pub fn without_lines(&self) -> Self {
+        let list = self.list.iter().map(|fault| Diagnostic { excerpt: None, ..fault.clone() }).collect();
+        Self { list, ..self.clone() }
+    }
+
     /// The text for a person; `colour` adds terminal colours.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {

@@ -61,9 +61,9 @@ impl Reader {
     /// Reads again.
     ///
     /// # Errors
-    /// Every fault of the configuration, as text for people.
-    pub(super) fn read(&self) -> Result<Arc<Plan>, String> {
-        let loaded = self.load().map_err(|diagnostics| diagnostics.to_string())?;
+    /// Every fault of the configuration.
+    pub(super) fn read(&self) -> Result<Arc<Plan>, Diagnostics> {
+        let loaded = self.load()?;
         super::telling::doubts(&loaded.warnings);
         Ok(Arc::new(loaded.plan))
     }

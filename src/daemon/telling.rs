@@ -63,8 +63,8 @@ pub(super) fn announce(announcement: &Announcement, label: Option<WorkerLabel>) 
                 "{what} generation {generation}"
             );
         }
-        Announcement::ReloadRefused { reason } => {
-            error!(message_id = message_id::RELOAD_FAILED, "reload refused: {reason}");
+        Announcement::ReloadRefused { details, .. } => {
+            error!(message_id = message_id::RELOAD_FAILED, "reload refused: {details}");
         }
         Announcement::ReloadAborting { generation, reason } => {
             error!(ganger_generation = generation.0, "generation {generation} is taken back: {reason}");

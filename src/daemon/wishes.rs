@@ -4,6 +4,7 @@
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use crate::config::Diagnostics;
 use crate::dbus::{Ask, Caller, Wish};
 use crate::os::signals;
 use crate::pool::{Command, Event, Outcome, Phase, Slot, Verdict, workers_in_words};
@@ -37,9 +38,9 @@ impl Supervisor {
                     self.feed(Event::PlanLoaded { request, plan });
                 }
                 Err(faults) => {
-                    let reason = format!("the configuration is not valid, nothing is changed\n{faults}");
+                    let (reason, details) = (refusal(&faults.without_lines()), refusal(&faults));
                     let request = self.callers.enter(reply, Some(origin));
-                    self.feed(Event::PlanRefused { request, reason: shortened(reason) });
+                    self.feed(Event::PlanRefused { request, reason, details });
                 }
             },
             Wish::Command(command) => {
@@ -80,6 +81,11 @@ impl Supervisor {
             Some(reason) => verdict(Outcome::Failed, reason),
         }
     }
+}
+
+/// Why a configuration is not taken.
+fn refusal(faults: &Diagnostics) -> String {
+    shortened(format!("the configuration is not valid, nothing is changed\n{faults}"))
 }
 
 /// A reason that is kept, and told to everyone who looks: not longer than they need.

@@ -90,7 +90,7 @@ impl Notice {
             }
             Announcement::SlotWaiting { slot, delay } => Self::SlotWaiting(*slot, *delay),
             Announcement::SlotFailed { slot, cause } => Self::SlotFailed(*slot, cause.clone()),
-            Announcement::ReloadRefused { reason } => Self::ReloadRefused(reason.clone()),
+            Announcement::ReloadRefused { reason, .. } => Self::ReloadRefused(reason.clone()),
             Announcement::ReloadStarted { generation, .. } => Self::ReloadStarted(*generation),
             Announcement::ReloadAborting { generation, reason } => {
                 Self::ReloadAborting(*generation, reason.clone())

@@ -144,8 +144,10 @@ pub enum Announcement {
     },
     /// A reload was not begun, because its configuration is not valid.
     ReloadRefused {
-        /// Why.
+        /// Why, for everybody who looks.
         reason: String,
+        /// The same for the log, with lines of the files.
+        details: String,
     },
     /// A rollout failed and is being taken back.
     ReloadAborting {

@@ -83,8 +83,10 @@ pub enum Event {
     PlanRefused {
         /// Whose wish.
         request: RequestId,
-        /// Why, for people.
+        /// Why, for everybody who looks.
         reason: String,
+        /// The same with what only the caller and the log may see: lines of the files.
+        details: String,
     },
     /// Somebody wishes something.
     Asked {

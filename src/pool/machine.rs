@@ -143,8 +143,8 @@ impl Pool {
             }
             Event::CalendarElapsed => self.calendar_elapsed(now),
             Event::PlanLoaded { request, plan } => self.queue_rollout(Some(plan), request, &mut out),
-            Event::PlanRefused { request, reason } => {
-                self.plan_refused(now, request, reason, &mut out);
+            Event::PlanRefused { request, reason, details } => {
+                self.plan_refused(now, request, reason, details, &mut out);
             }
             Event::Asked { request, command } => self.asked(now, request, command, &mut out),
             Event::Interrupted => self.interrupted(now, &mut out),

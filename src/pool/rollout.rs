@@ -273,10 +273,12 @@ impl Pool {
         now: Monotonic,
         request: RequestId,
         reason: String,
+        details: String,
         out: &mut Effects,
     ) {
-        out.push(Effect::Announce(Announcement::ReloadRefused { reason: reason.clone() }));
-        self.reply(request, Outcome::Refused, reason.clone(), None, out);
+        let news = Announcement::ReloadRefused { reason: reason.clone(), details: details.clone() };
+        out.push(Effect::Announce(news));
+        self.reply(request, Outcome::Refused, details, None, out);
         let verdict = Verdict {
             outcome: Outcome::Refused,
             message: reason,

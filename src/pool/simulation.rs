@@ -500,7 +500,11 @@ impl Game {
             0..=3 => self.reload(),
             12 => {
                 let request = self.request();
-                self.feed(Event::PlanRefused { request, reason: "unknown key".into() });
+                self.feed(Event::PlanRefused {
+                    request,
+                    reason: "unknown key".into(),
+                    details: "colour = 1".into(),
+                });
             }
             4 => self.ask(Command::Restart { slot: None }),
             5 => self.ask(Command::Restart { slot: Some(slot) }),

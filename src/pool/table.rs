@@ -271,7 +271,11 @@ fn place_with(holder: &str) -> (Bench, Slot) {
 const HOLDERS: [&str; 6] = ["starting", "ready", "waiting", "failed", "finished", "reserved"];
 
 fn refused(bench: &mut Bench) -> Event {
-    Event::PlanRefused { request: bench.request(), reason: "unknown key".into() }
+    Event::PlanRefused {
+        request: bench.request(),
+        reason: "unknown key".into(),
+        details: "colour = 1".into(),
+    }
 }
 
 type Wish = fn(&mut Bench, Slot) -> Event;

@@ -581,10 +581,13 @@ fn a_refused_reload_is_the_last_one_and_changes_nothing() {
     let mut bench = serving(2);
     let (request, before) = (bench.request(), bench.pool.clone());
     let reason = "app.toml:1:1: unknown key".to_owned();
-    bench.feed(Event::PlanRefused { request, reason: reason.clone() });
+    let details = format!("{reason}\n  1 | colour = 1");
+    bench.feed(Event::PlanRefused { request, reason: reason.clone(), details: details.clone() });
     let verdict = bench.verdict(request).unwrap().clone();
-    assert_eq!((verdict.outcome, &verdict.message), (Outcome::Refused, &reason));
-    assert!(bench.effects.contains(&Effect::Announce(Announcement::ReloadRefused { reason })));
+    assert_eq!((verdict.outcome, &verdict.message), (Outcome::Refused, &details));
+    let news = Announcement::ReloadRefused { reason: reason.clone(), details };
+    assert!(bench.effects.contains(&Effect::Announce(news)));
+    let verdict = Verdict { message: reason, ..verdict };
     let last = LastReload { verdict, took: Duration::ZERO, ended: bench.now };
     assert_eq!(bench.pool.view(), View { last_reload: Some(last), ..before.view() });
 }

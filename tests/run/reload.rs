@@ -277,6 +277,33 @@ fn f16_a_client_that_waits_is_told_when_the_supervisor_is_killed() {
 }
 
 #[test]
+fn a_line_of_the_configuration_is_for_the_caller_and_the_log_and_not_for_everyone_who_looks() {
+    let good = format!("command = ['@WORKER@', '--notify']\n{REST}");
+    let mut run = Stage::new(&good).managed().start();
+    run.said("info: ready");
+    let mut events = run.client_command(&["events", "app"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(events.stdout.take().unwrap()).lines().map_while(Result::ok);
+    while run.client(&["restart", "app:0"]).status.success() && told.next().is_none() {}
+    run.configure(&good.replace("command = [", "command = ['--token=hush', 5, "));
+    let out = text(&reload(&run));
+    assert!(out.contains("hush") && out.contains("put it in quotes"), "{out}");
+    run.said("hush");
+    let is_kept = |said: &str| said.contains("app.toml:1:28") && !said.contains("hush");
+    let status = text(&run.client(&["status", "app"]));
+    assert!(is_kept(&status), "{status}");
+    let json = text(&run.client(&["status", "app", "--json"]));
+    assert!(is_kept(&json) && json.contains("put it in quotes"), "{json}");
+    let manager = run.told("the configuration is not valid, nothing is changed: ");
+    assert!(is_kept(&manager), "{manager}");
+    run.configure(&good);
+    run.stop();
+    let _ = events.wait();
+    let events: Vec<String> = told.collect();
+    let refused = events.join("\n");
+    assert!(refused.contains("reload-refused") && is_kept(&refused), "{refused}");
+}
+
+#[test]
 fn a_refused_reload_is_what_everyone_is_told_of_the_last_one() {
     let good = format!("command = ['@WORKER@', '--notify']\n{REST}");
     let mut run = Stage::new(&good).managed().start();
