@@ -1,6 +1,10 @@
 //! The one `select!`: whatever happens outside wakes it, and each arm only says what woke it.
 
+use std::os::fd::OwnedFd;
+
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use crate::dbus::Ask;
 use crate::os::pipes;
@@ -21,8 +25,8 @@ pub(super) async fn run(
     let reports = watched(pipes::duplicate(supervisor.world.subjects.poller())?)?;
     let mut timer = Timer::new()?;
     let elapsed = watched(pipes::duplicate(&timer)?)?;
-    let mut wall_clock = ClockWatch::new()?;
-    let clock_set = watched(pipes::duplicate(&wall_clock)?)?;
+    let mut wall_clock = clock_watch()?;
+    let clock_set = wall_clock.as_ref().map(|clock| watched(pipes::duplicate(clock)?)).transpose()?;
     // Only now: workers may take every descriptor that is left.
     supervisor.begin(first);
     loop {
@@ -36,7 +40,11 @@ pub(super) async fn run(
             ready = reports.readable() => { unread = Some(ready?); Wake::Reports }
             Some(finding) = found.recv() => Wake::Found(finding),
             Some(ask) = asks.recv() => Wake::Asked(ask),
-            set = clock_set.readable() => { set?.clear_ready(); wall_clock.heard(); Wake::ClockSet }
+            set = readable(clock_set.as_ref()) => {
+                set?.clear_ready();
+                wall_clock.iter_mut().for_each(ClockWatch::heard);
+                Wake::ClockSet
+            }
             passed = elapsed.readable() => { passed?.clear_ready(); timer.elapsed(); Wake::Deadline }
         };
         supervisor.take_in(wake);
@@ -47,5 +55,26 @@ pub(super) async fn run(
             Some(_) => tokio::task::yield_now().await,
             None => {}
         }
+    }
+}
+
+/// Not every kernel that calls itself Linux can say that its clock was set, and not every sandbox lets it.
+fn clock_watch() -> std::io::Result<Option<ClockWatch>> {
+    match ClockWatch::new() {
+        Ok(watch) => Ok(Some(watch)),
+        // Too few descriptors to begin with.
+        Err(error) if error.is_shortage() => Err(error.into()),
+        Err(error) => {
+            warn!("failed to {error}; that it is set is noticed within the hour");
+            Ok(None)
+        }
+    }
+}
+
+/// What is not there is never readable.
+async fn readable(watched: Option<&AsyncFd<OwnedFd>>) -> std::io::Result<AsyncFdReadyGuard<'_, OwnedFd>> {
+    match watched {
+        Some(watched) => watched.readable().await,
+        None => std::future::pending().await,
     }
 }

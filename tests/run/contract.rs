@@ -252,3 +252,38 @@ fn other_conventions_tell_the_same_sockets() {
     assert_eq!((of("EINHORN_FD_COUNT"), of("EINHORN_FD_0"), of("EINHORN_FD_1")), ("2", "3", "4"));
     assert_eq!(of("SERVER_STARTER_PORT"), format!("{address}=3;{second}=4"));
 }
+
+/// Refuses `timerfd_settime` with `TFD_TIMER_CANCEL_ON_SET`, as sandboxes and emulated kernels do (seccomp(2)).
+const WITHOUT_CLOCK_WATCH: &str = r#"
+import ctypes, os, struct, sys
+number = int(sys.argv[1])
+filters = [
+    (0x20, 0, 0, 0),                # load the system call's number
+    (0x15, 0, 3, number),           # another one: allow
+    (0x20, 0, 0, 24),               # load the low half of its second argument
+    (0x45, 0, 1, 2),                # without the flag: allow
+    (0x06, 0, 0, 0x00050000 | 22),  # EINVAL
+    (0x06, 0, 0, 0x7fff0000),       # allow
+]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in filters))
+class Program(ctypes.Structure):
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+wanted = Program(len(filters), ctypes.addressof(program))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+zero = ctypes.c_ulong(0)
+assert prctl(38, ctypes.c_ulong(1), zero, zero, zero) == 0
+assert prctl(22, ctypes.c_ulong(2), ctypes.byref(wanted), zero, zero) == 0, os.strerror(ctypes.get_errno())
+os.execvp(sys.argv[2], sys.argv[2:])
+"#;
+
+#[test]
+fn a_kernel_that_does_not_tell_when_its_clock_is_set_will_do() {
+    let number = nix::libc::SYS_timerfd_settime.to_string();
+    let wrapper = ["python3", "-c", WITHOUT_CLOCK_WATCH, &number];
+    let config = "command = ['@WORKER@', '--notify']\nlisten = ['127.0.0.1:0']\nworkers = 1";
+    let run = Stage::new(config).wrapped(&wrapper).managed().start();
+    run.said("failed to watch the wall clock: invalid argument");
+    run.told("STATUS=1/1 workers ready");
+    assert_eq!(run.get("/gen"), "1");
+    run.stop();
+}
