@@ -94,6 +94,8 @@ pub struct Hub {
     /// The listener that was accepted from last; the others come first then.
     served: Option<ListenerId>,
     paused: Option<Monotonic>,
+    /// It was told that accepting pauses, and nothing was accepted since.
+    pause_told: bool,
     scratch: Vec<u8>,
 }
 
@@ -133,6 +135,7 @@ impl Hub {
             next_connection: 0,
             served: None,
             paused: None,
+            pause_told: false,
             scratch: vec![0; READ_BYTES],
         })
     }

@@ -133,7 +133,8 @@ pub enum Report {
         /// Why.
         reason: String,
     },
-    /// Connections cannot be accepted for the moment (no descriptors, no memory); they wait in the kernel.
+    /// Connections cannot be accepted for the moment (no descriptors, no memory); they wait in the kernel. Told once
+    /// until one is accepted again.
     AcceptPaused {
         /// Why.
         reason: String,

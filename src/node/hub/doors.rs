@@ -43,6 +43,7 @@ impl Hub {
             match sockets::accept(&door.socket) {
                 Ok(Some(fd)) => {
                     self.served = Some(listener);
+                    self.pause_told = false;
                     let connection = ConnectionId(self.next_connection);
                     self.next_connection = self.next_connection.saturating_add(1);
                     self.connections.insert(connection, Arc::new(fd));
@@ -51,15 +52,22 @@ impl Hub {
                 }
                 Ok(None) => door.maybe_ready = false,
                 Err(error) if error.is_shortage() => {
-                    self.paused = Some(now + ACCEPT_PAUSE);
-                    turn.reports.push(Report::AcceptPaused { reason: format!("failed to {error}") });
-                    return;
+                    return self.pause(now, format!("failed to {error}"), turn);
                 }
                 // The client's trouble (accept(2), "Error handling"); the next one may be there.
                 Err(_) => {}
             }
         }
         turn.more = true;
+    }
+
+    /// Accepts nothing for a moment; says so once until something is accepted again.
+    fn pause(&mut self, now: Monotonic, reason: String, turn: &mut Turn) {
+        self.paused = Some(now + ACCEPT_PAUSE);
+        if !self.pause_told {
+            self.pause_told = true;
+            turn.reports.push(Report::AcceptPaused { reason });
+        }
     }
 
     /// In turn, so that a flood at one does not keep the others waiting: the first that may have somebody after the one
@@ -170,5 +178,26 @@ mod tests {
         let _few = [clients(&listeners[1], 2), clients(&listeners[2], 2)];
         let _ = hub.turn(Monotonic::ZERO);
         assert_eq!(taken(&hub, places), [ACCEPTS_PER_TURN - 6, 2, 2]);
+    }
+
+    #[test]
+    fn a_pause_is_told_once_until_a_connection_is_accepted() {
+        let listeners = [TcpListener::bind("127.0.0.1:0").unwrap()];
+        let (mut hub, _channels) = hub(&listeners, 1);
+        let mut now = Monotonic::ZERO;
+        let mut told = |hub: &mut Hub| {
+            let mut turn = Turn::default();
+            for _ in 0..10 {
+                hub.pause(now, "failed to accept".to_owned(), &mut turn);
+                assert_eq!(hub.next_deadline(), Some(now + ACCEPT_PAUSE));
+                now = now + ACCEPT_PAUSE;
+            }
+            turn.reports.extend(hub.turn(now).reports);
+            turn.reports.len()
+        };
+        assert_eq!((told(&mut hub), told(&mut hub)), (1, 0));
+        let _clients = clients(&listeners[0], 1);
+        assert_eq!((told(&mut hub), taken(&hub, super::super::super::WINDOW)), (0, vec![1]));
+        assert_eq!((told(&mut hub), told(&mut hub)), (1, 0));
     }
 }
