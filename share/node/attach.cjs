@@ -46,11 +46,11 @@ if (given && require('worker_threads').isMainThread && process.argv[1]) {
 
   if (isOfAPackage(process.argv[1])) {
     net.Server.prototype.listen = function (...args) {
-      if (!isPath(args)) attach();
+      if (isForOthers(args[0])) attach();
       return real.listen.apply(this, args);
     };
     dgram.Socket.prototype.bind = function (...args) {
-      if (args[0] && args[0].port !== 0) attach();
+      if (isForOthers(args[0])) attach();
       return real.bind.apply(this, args);
     };
     Module._load = function (request, ...rest) {
@@ -73,9 +73,11 @@ function isCluster(name) {
   return name === 'cluster' || name === 'node:cluster';
 }
 
-// Launchers have private sockets with a path; what ganger holds for an app has a port.
-function isPath([first]) {
-  return typeof first === 'string' ? !/^\d+$/.test(first) : !!first && typeof first.path === 'string';
+// What ganger holds for an app has a port, which is known to others. Launchers have private sockets: with a path, or
+// with any free port (0, or none).
+function isForOthers(first) {
+  const { port, fd } = typeof first === 'object' && first !== null ? first : { port: first };
+  return Number(port) > 0 || typeof fd === 'number';
 }
 
 // Yarn keeps itself in `.yarn/releases`, Corepack what it fetched in `corepack`.

@@ -191,6 +191,32 @@ require('http').get({ port: process.env.PORT }, (answer) => answer.on('data', (s
 }
 
 #[test]
+fn a_launcher_that_looks_for_a_free_port_is_not_the_worker() {
+    let probe = "
+const { createServer } = require('net');
+const { createSocket } = require('dgram');
+const { spawn } = require('child_process');
+const ways = [[0], ['0'], [{ port: 0 }], [], [{ port: undefined }], [{ port: null, host: '127.0.0.1' }]];
+const next = () => {
+  const way = ways.shift();
+  if (way) {
+    const server = createServer().listen(...way, () => server.close(next));
+  } else {
+    const socket = createSocket('udp4').bind(() => socket.close());
+    console.log(`launcher ${process.send === undefined}`);
+    spawn(process.execPath, ['api/server.js'], { stdio: 'inherit' }).on('exit', (code) => process.exit(code));
+  }
+};
+next();";
+    for version in versions() {
+        let app = project(&version, "['sh', '-c', 'node node_modules/probe/cli.js; exit $?']");
+        let run = serves(app.file("node_modules/probe/cli.js", probe), &version);
+        assert!(run.all(From::Out).iter().any(|line| line.contains("launcher true")));
+        run.stop();
+    }
+}
+
+#[test]
 fn reloads_behind_a_package_manager_lose_nothing_and_wait_for_no_timer() {
     for version in versions() {
         // The timer would keep the process; ganger does not see the end of its channel, npm holds it, too.
