@@ -6,10 +6,13 @@
 // numbers: the channel's descriptor, the worker's id, its stop signal, and ganger's pid.
 //
 // Who serves: a file of the project, from its first line; a program of a package (`node_modules`) only once it listens
-// on a port or asks for `cluster`, for most of them are launchers. The descriptor behind the channel's holds one byte:
-// whoever reads it has the channel, and nobody else will.
+// on a port or asks for `cluster`, for most of them are launchers. The descriptor behind the channel's is a semaphore of
+// one (eventfd): whoever takes it has the channel, and nobody else will. A program that ends without having listened
+// (`node migrate.js && node server.js`) gives it back, and the channel does not keep it from ending.
 //
 // Internals it leans on, there from Node 14 to 26: `child_process._forkChild`, `cluster._setupWorker`.
+
+const fs = require('fs');
 
 const given = process.env.GANGER_ATTACH;
 
@@ -19,19 +22,22 @@ if (given && require('worker_threads').isMainThread && process.argv[1]) {
   const dgram = require('dgram');
   const Module = require('module');
   const real = { listen: net.Server.prototype.listen, bind: dgram.Socket.prototype.bind, load: Module._load };
+  const ofAPackage = isOfAPackage(process.argv[1]);
   let hooks = null;
   let attached = false;
+  let stays = () => {};
 
   const attach = () => {
     if (attached) return;
     attached = true;
-    net.Server.prototype.listen = real.listen;
-    dgram.Socket.prototype.bind = real.bind;
-    Module._load = real.load;
+    if (ofAPackage) Module._load = real.load;
     if (hooks) hooks.deregister();
     // What this program starts is not the worker.
     delete process.env.GANGER_ATTACH;
-    if (taken(channel + 1)) return;
+    const token = take(channel + 1);
+    if (!token) return;
+    const giveBack = () => give(channel + 1, token);
+    process.once('exit', giveBack);
     process.env.NODE_UNIQUE_ID = String(id);
     require('child_process')._forkChild(channel, 'json');
     const cluster = require('cluster');
@@ -42,17 +48,36 @@ if (given && require('worker_threads').isMainThread && process.argv[1]) {
     // It looks for a worker when it is loaded.
     const drain = process.env.GANGER_DRAIN;
     if (drain) require(drain);
+    // All listeners so far are Node's and these files'.
+    process.channel.unref();
+    const wait = (name) => name === 'message' && process.channel && process.channel.ref();
+    process.on('newListener', wait);
+    if (cluster.worker) cluster.worker.on('newListener', wait);
+    stays = () => {
+      process.removeListener('exit', giveBack);
+      if (process.channel) process.channel.ref();
+    };
   };
 
-  if (isOfAPackage(process.argv[1])) {
-    net.Server.prototype.listen = function (...args) {
-      if (isForOthers(args[0])) attach();
-      return real.listen.apply(this, args);
-    };
-    dgram.Socket.prototype.bind = function (...args) {
-      if (isForOthers(args[0])) attach();
-      return real.bind.apply(this, args);
-    };
+  const serves = (args) => {
+    if (ofAPackage && !attached && !isForOthers(args[0])) return;
+    net.Server.prototype.listen = real.listen;
+    dgram.Socket.prototype.bind = real.bind;
+    attach();
+    stays();
+  };
+  net.Server.prototype.listen = function (...args) {
+    serves(args);
+    return real.listen.apply(this, args);
+  };
+  dgram.Socket.prototype.bind = function (...args) {
+    // A client's, which Node binds when it sends.
+    const isOwn = args[0] && args[0].exclusive && !args[0].port;
+    if (!isOwn) serves(args);
+    return real.bind.apply(this, args);
+  };
+
+  if (ofAPackage) {
     Module._load = function (request, ...rest) {
       if (isCluster(request)) attach();
       return real.load.call(this, request, ...rest);
@@ -84,18 +109,28 @@ function isForOthers(first) {
 function isOfAPackage(script) {
   let file = script;
   try {
-    file = require('fs').realpathSync(script);
+    file = fs.realpathSync(script);
   } catch {
     // node may add an extension; the name will do.
   }
   return /[\\/](node_modules|\.yarn|corepack|pnpm|yarn)[\\/]/.test(file);
 }
 
-function taken(token) {
+// What was read; nothing when another program has it.
+function take(semaphore) {
+  const token = Buffer.alloc(8);
   try {
-    return require('fs').readSync(token, Buffer.alloc(1), 0, 1, null) !== 1;
+    return fs.readSync(semaphore, token, 0, 8, null) === 8 && token;
   } catch {
-    return true;
+    return false;
+  }
+}
+
+function give(semaphore, token) {
+  try {
+    fs.writeSync(semaphore, token);
+  } catch {
+    // The program closed it: there is no way to a next one.
   }
 }
 

@@ -18,7 +18,7 @@ pub const CHANNEL_FD: i32 = 3;
 
 /// The descriptor of the channel where programs that ganger does not know come before the app. Node marks
 /// descriptors close-on-exec at its start up to the first closed one from 16 on, so this one comes through; the
-/// attach preload takes it where the app is. The next one holds the byte that says who may.
+/// attach preload takes it where the app is. The next one is a semaphore: who has it may.
 pub const ATTACH_FD: i32 = 100;
 
 /// Variables that must not reach a Node worker: descriptor 3 is its channel, not a socket.

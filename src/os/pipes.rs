@@ -1,8 +1,9 @@
-//! Pipes and duplicates of descriptors, close-on-exec from the start.
+//! Pipes, eventfds and duplicates of descriptors, close-on-exec from the start.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::OFlag;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::error::{Attempted, Result};
 use super::sockets::set_nonblocking;
@@ -25,15 +26,15 @@ pub fn between_threads() -> Result<(OwnedFd, OwnedFd)> {
     nix::unistd::pipe2(OFlag::O_CLOEXEC).attempted(|| "make a pipe")
 }
 
-/// The reading end of a pipe with one byte in it and no writer: of all that hold it one reads the byte, the
-/// others the end.
+/// A semaphore of one for all that hold it: a read of 8 bytes takes it, or gets `EAGAIN`; writing back what was read
+/// returns it.
 ///
 /// # Errors
-/// `EMFILE`, `ENFILE` (pipe2(2)).
+/// `EMFILE`, `ENFILE` (eventfd(2)).
 pub fn token() -> Result<OwnedFd> {
-    let (reader, writer) = between_threads()?;
-    nix::unistd::write(&writer, b"1").attempted(|| "write to a pipe")?;
-    Ok(reader)
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_SEMAPHORE;
+    let token = EventFd::from_value_and_flags(1, flags).attempted(|| "make an eventfd")?;
+    Ok(token.into())
 }
 
 /// A second descriptor for the same open file.

@@ -191,6 +191,50 @@ require('http').get({ port: process.env.PORT }, (answer) => answer.on('data', (s
 }
 
 #[test]
+fn programs_that_end_before_the_app_leave_it_the_channel() {
+    // A cluster worker may see that it is one, and Node's own sockets of clients are no servers.
+    let look = "
+if (!require('cluster').isWorker) throw new Error('no worker');
+const client = require('dgram').createSocket('udp4');
+client.send('x', 9, '127.0.0.1', () => client.close());
+console.log('migrated');";
+    let exits = format!("{look}\nprocess.on('message', () => {{}});\nsetImmediate(() => process.exit(0));");
+    let package = r#"{ "name": "shop", "scripts": {
+      "start": "node look.js && node exits.js && node api/server.js", "late": "node exits.js; node look.js; exec node api/server.js"
+    } }"#;
+    for version in versions() {
+        for command in [
+            "['sh', '-c', 'node look.js && node api/server.js']",
+            "['npm', 'start']",
+            "['npm', 'run', 'late']",
+        ] {
+            let app = project(&version, command).file("look.js", look).file("exits.js", &exits);
+            let run = serves(app.file("package.json", package), &format!("{version}: {command}"));
+            run.said_times(2, " is ready after ");
+            assert!(run.all(From::Out).iter().any(|line| line.contains("migrated")));
+            run.stop();
+        }
+    }
+}
+
+#[test]
+fn a_program_that_waits_for_messages_only_stays() {
+    let waits = "
+process.on('message', (text) => console.log(`heard ${text}`));
+process.send('ready');";
+    for version in versions() {
+        let app = project(&version, "['sh', 'start.sh']").file("start.sh", "node waits.js\nexit $?");
+        let run = app.file("waits.js", waits).serve();
+        for word in ["one", "two"] {
+            ganger(&run, 0, &["send", "app", &format!("\"{word}\"")]);
+            run.until(From::Out, word, |line| line.contains(&format!("heard {word}")));
+        }
+        assert_eq!(run.count(" is ready after "), 2);
+        run.stop();
+    }
+}
+
+#[test]
 fn a_launcher_that_looks_for_a_free_port_is_not_the_worker() {
     let probe = "
 const { createServer } = require('net');
