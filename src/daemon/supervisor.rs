@@ -225,7 +225,9 @@ impl Supervisor {
         match announcement {
             Announcement::ReloadStarted { .. } => {
                 self.callers.reload_by_manager = self.callers.manager_waits();
+                self.tell_that_a_reload_began();
             }
+            Announcement::ReloadRefused { .. } => self.tell_that_a_reload_began(),
             Announcement::WorkerReady { worker, .. } => {
                 self.world.stop_looking(*worker);
                 self.world.check_claim(*worker);
@@ -239,7 +241,6 @@ impl Supervisor {
             | Announcement::WorkerStuck { .. }
             | Announcement::SlotWaiting { .. }
             | Announcement::SlotFailed { .. }
-            | Announcement::ReloadRefused { .. }
             | Announcement::ReloadAborting { .. }
             | Announcement::Jammed { .. }
             | Announcement::Unjammed
@@ -259,6 +260,12 @@ impl Supervisor {
         if let Some(notice) = Notice::new(announcement, label) {
             // Nobody listening is the usual case.
             let _ = self.notices.send(notice);
+        }
+    }
+
+    fn tell_that_a_reload_began(&mut self) {
+        if !self.callers.manager_waits() {
+            self.upward.reload_began();
         }
     }
 

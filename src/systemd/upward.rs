@@ -2,9 +2,10 @@
 //!
 //! The rules, from sd_notify(3) and from what systemd 252 and 257 do:
 //! - READY=1 once, when the pool is ready for the first time.
-//! - RELOADING=1 … READY=1 around a reload that was asked over the bus or by a signal, whatever its end. Around
-//!   one that systemd itself waits for (`ExecReload=`) never: if ganger is killed in its middle, systemd 257
-//!   leaves the unit in `reload-notify` until its timeout.
+//! - RELOADING=1 … READY=1 around a reload that was asked over the bus or by a signal, whatever its end and
+//!   however short it was: with `Type=notify-reload` systemd waits for both after its signal. Around one that
+//!   systemd itself waits for (`ExecReload=`) never: if ganger is killed in its middle, systemd 257 leaves the
+//!   unit in `reload-notify` until its timeout.
 //! - EXTEND_TIMEOUT_USEC= while starting, reloading or stopping takes legitimately long: once, and again only
 //!   when the end moved away.
 //! - STATUS= whenever it changes, but not in quick succession: the last one always comes, after
@@ -91,6 +92,8 @@ pub struct Upward {
     overdue: bool,
     /// A rollout was under way when it was last looked.
     reloading: bool,
+    /// A reload began of which nothing was told yet; it may be over when it is looked next.
+    reload_to_tell: bool,
     patience_until: Option<Monotonic>,
 }
 
@@ -110,6 +113,7 @@ impl Upward {
             status_at: None,
             overdue: false,
             reloading: false,
+            reload_to_tell: false,
             patience_until: None,
         }
     }
@@ -121,10 +125,16 @@ impl Upward {
         Self { told, ..Self::new() }
     }
 
+    /// A reload that others than the service manager asked for began, or was refused at once.
+    pub fn reload_began(&mut self) {
+        self.reload_to_tell = true;
+    }
+
     /// What to send, in this order, now that the pool stands like this. Nothing changed: nothing to send.
     #[must_use]
     pub fn observe(&mut self, now: Monotonic, standing: &Standing<'_>) -> Vec<Message> {
         let steps = self.steps(standing);
+        self.reload_to_tell = false;
         let text = status(standing);
         let mut messages = Vec::new();
         for step in steps {
@@ -190,6 +200,7 @@ impl Upward {
             (Told::Starting, false) | (Told::Reloading, false) => vec![Told::Running],
             (Told::Starting, true) => vec![Told::Running, Told::Reloading],
             (Told::Running, true) => vec![Told::Reloading],
+            (Told::Running, false) if self.reload_to_tell => vec![Told::Reloading, Told::Running],
             // There is no way back from STOPPING.
             (Told::Running, false) | (Told::Reloading, true) | (Told::Stopping, _) => Vec::new(),
         }
@@ -318,6 +329,32 @@ mod tests {
             texts(&upward.observe(at(3000), &failed)),
             ["READY=1\nSTATUS=4/4 workers ready, generation 1; reload failed: worker 5 exited with status 1"]
         );
+    }
+
+    #[test]
+    fn a_reload_that_is_over_before_anybody_looked_is_told_all_the_same() {
+        let mut upward = up();
+        upward.reload_began();
+        let failed = Standing { remark: Some("reload failed"), ..serving() };
+        let told = upward.observe(at(2000), &failed);
+        assert_eq!(
+            texts(&told),
+            [
+                "RELOADING=1\nMONOTONIC_USEC=2000000\nSTATUS=4/4 workers ready, generation 1; reload failed",
+                "READY=1\nSTATUS=4/4 workers ready, generation 1; reload failed"
+            ]
+        );
+        assert_eq!(texts(&upward.observe(at(3000), &failed)), [""; 0], "it is told once");
+    }
+
+    #[test]
+    fn a_reload_that_began_is_told_once() {
+        let mut upward = up();
+        upward.reload_began();
+        let begun = Standing { reloading: reload(Asked::ByOthers, 0), ..serving() };
+        assert_eq!(upward.observe(at(1000), &begun).len(), 1);
+        let told = upward.observe(at(2000), &Standing { generation: 2, ..serving() });
+        assert_eq!(texts(&told), ["READY=1\nSTATUS=4/4 workers ready, generation 2"]);
     }
 
     #[test]

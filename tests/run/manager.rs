@@ -135,6 +135,18 @@ fn f11_a_reload_that_fails_ends_in_ready_too() {
 }
 
 #[test]
+fn f11_a_reload_by_signal_that_is_refused_is_told_with_its_end() {
+    let mut run = Stage::new(WORKERS).managed().start();
+    run.told("READY=1");
+    run.configure(&WORKERS.replace("workers = 2", "workers = 'two'"));
+    run.signal(Signal::SIGHUP);
+    let last = run.told_times(2, "READY=1");
+    assert!(last.contains("2/2 workers ready, generation 1") && last.contains("app.toml"), "{last}");
+    run.stop();
+    assert_eq!(states(&run), ["READY=1", "RELOADING=1", "READY=1", "STOPPING=1"]);
+}
+
+#[test]
 fn f11_a_stop_during_a_reload_is_told_as_a_stop() {
     let mut run = Stage::new(WORKERS).managed().start();
     run.told("READY=1");
