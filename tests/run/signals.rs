@@ -95,9 +95,9 @@ fn f36_a_daemon_that_hides_its_descent_is_gone_after_a_stop() {
 #[test]
 fn a_signal_for_the_workers_is_forwarded_to_each() {
     let script = r#"
-import signal, socket, sys
+import os, signal, socket
 def heard(number, _):
-    print("heard", signal.Signals(number).name, flush=True)
+    os.write(1, f"heard {signal.Signals(number).name}\n".encode())
 signal.signal(signal.SIGUSR1, heard)
 signal.signal(signal.SIGUSR2, heard)
 s = socket.socket(fileno=3)
