@@ -1,7 +1,7 @@
 //! What workers say on their notify socket: who said it (as the kernel vouches), and which facts it makes.
 //! Nothing of it is ever passed on as it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
 use tracing::{debug, warn};
@@ -14,10 +14,10 @@ use crate::proto::notify::{self, Fact, MAX_DATAGRAM_BYTES};
 use super::world::World;
 
 /// So many datagrams are read before other things get their turn.
-const MAX_AT_ONCE: usize = 256;
+const MAX_AT_ONCE: usize = 64;
 /// So often that is done before the dead are reaped: more than the kernel keeps for one socket (512 where systemd sets
 /// `net.unix.max_dgram_qlen`).
-const MAX_BEFORE_REAPING: usize = 4;
+const MAX_BEFORE_REAPING: usize = 16;
 /// So many senders are named as strangers in the log; the others are only counted.
 const MAX_STRANGERS: usize = 32;
 
@@ -36,6 +36,8 @@ impl Inbox {
 
     /// Reads what waits, turns it into facts of `world`.
     pub(super) fn read(&mut self, world: &mut World) {
+        // Nobody is reaped in the meantime: who was found once is not looked for again.
+        let mut senders = BTreeMap::new();
         for _ in 0..MAX_AT_ONCE {
             let (received, text) = match next(world) {
                 Ok(Some(next)) => next,
@@ -47,7 +49,7 @@ impl Inbox {
             };
             // Descriptors that came along are closed with `received`: that is all a barrier asks for.
             let sender = received.sender.map_or(0, |sender| sender.pid);
-            let Some(worker) = world.worker_of(sender) else {
+            let Some(worker) = *senders.entry(sender).or_insert_with(|| world.worker_of(sender)) else {
                 if self.strangers.len() < MAX_STRANGERS && self.strangers.insert(sender) {
                     warn!("ignored a notify message of process {sender}, which belongs to no worker");
                 }
@@ -91,7 +93,7 @@ impl World {
         {
             return Some(WorkerId(number)).filter(|worker| self.processes.contains_key(worker));
         }
-        procfs::ancestors(pid).into_iter().find_map(|ancestor| self.by_pid.get(&ancestor).copied())
+        procfs::ancestors(pid).find_map(|ancestor| self.by_pid.get(&ancestor).copied())
     }
 
     fn said(&mut self, worker: WorkerId, fact: Fact) {

@@ -24,6 +24,8 @@ pub use waiting::{Wait, waits_on};
 
 /// The most bytes that are read of one file.
 const MAX_FILE: u64 = 1 << 20;
+/// Room for what most files hold.
+const FIRST_READ: usize = 1024;
 /// The most descriptors of one process that are looked at.
 pub const MAX_FDS: usize = 65_536;
 /// The most threads of one process that are looked at.
@@ -53,7 +55,8 @@ fn read(path: &str) -> Option<String> {
 }
 
 fn try_read(path: &str) -> io::Result<String> {
-    let mut text = Vec::new();
+    // A file of /proc is made anew for each read: most fit into the first.
+    let mut text = Vec::with_capacity(FIRST_READ);
     File::open(path)?.take(MAX_FILE).read_to_end(&mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
@@ -109,21 +112,10 @@ fn from_ticks(ticks: u64) -> Duration {
     Duration::from_millis(ticks.saturating_mul(1000).checked_div(per_second).unwrap_or(0))
 }
 
-/// The parents of `pid`, nearest first, up to PID 1 or [`MAX_ANCESTORS`].
-#[must_use]
-pub fn ancestors(pid: u32) -> Vec<u32> {
-    let mut chain = Vec::new();
-    let mut at = pid;
-    while chain.len() < MAX_ANCESTORS {
-        match stat(at).map(|stat| stat.parent) {
-            Some(parent) if parent != 0 => {
-                chain.push(parent);
-                at = parent;
-            }
-            Some(_) | None => break,
-        }
-    }
-    chain
+/// The parents of `pid`, nearest first, up to PID 1 or [`MAX_ANCESTORS`]; each is looked for when it is asked for.
+pub fn ancestors(pid: u32) -> impl Iterator<Item = u32> {
+    let parent = |at: u32| stat(at).map(|stat| stat.parent).filter(|parent| *parent != 0);
+    std::iter::successors(parent(pid), move |at| parent(*at)).take(MAX_ANCESTORS)
 }
 
 /// The memory of one process, in bytes.
