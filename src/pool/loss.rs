@@ -169,6 +169,7 @@ impl Pool {
             attempts: 0,
             requests: Vec::new(),
         });
+        wish.aggravate(cause);
         if let Some(request) = request {
             wish.requests.push(request);
             wish.not_before = now;

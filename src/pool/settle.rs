@@ -1,7 +1,7 @@
 //! After every event: what the facts now allow or demand, until nothing more follows.
 
 use super::machine::{Effects, Pool};
-use super::slot::Holder;
+use super::slot::{Holder, Place, Replacement};
 use super::{
     Announcement, Cause, Effect, Exit, GenerationId, Outcome, PoolPhase, Purpose, Slot, SlotView, View,
     WorkerId,
@@ -137,15 +137,18 @@ impl Pool {
             return false;
         }
         let clogged = self.is_clogged();
-        let next = self.places.iter().find(|(_, place)| {
-            place.holder().is_some_and(|holder| self.is_ready(holder))
-                && place
-                    .replacement
-                    .as_ref()
-                    .is_some_and(|wish| wish.not_before <= now && !(clogged && wish.requests.is_empty()))
-        });
-        if let Some((slot, place)) = next.map(|(slot, place)| (*slot, place.generation)) {
-            self.start_successor(now, slot, place, out);
+        let due = |place: &Place| {
+            let is_ready = place.holder().is_some_and(|holder| self.is_ready(holder));
+            place
+                .replacement
+                .as_ref()
+                .filter(|wish| is_ready && wish.is_due(now, clogged))
+                .map(Replacement::order)
+        };
+        let due = self.places.iter().filter_map(|(slot, place)| Some((due(place)?, *slot, place.generation)));
+        let next = due.min_by_key(|(order, slot, _)| (*order, *slot));
+        if let Some((_, slot, generation)) = next {
+            self.start_successor(now, slot, generation, out);
             started = true;
         }
         started

@@ -1,5 +1,6 @@
 //! A numbered place: who holds it, who is to take over, and what follows a failure.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -52,6 +53,59 @@ pub(super) struct Replacement {
     pub(super) attempts: u32,
     /// Who asked for it.
     pub(super) requests: Vec<RequestId>,
+}
+
+impl Replacement {
+    /// Whether it may be begun; while starts fail for want of room, only for those who wait for it.
+    pub(super) fn is_due(&self, now: Monotonic, clogged: bool) -> bool {
+        self.not_before <= now && !(clogged && self.requests.is_empty())
+    }
+
+    /// The least comes first. Among equals who waits longest, or a place could wait for ever while its neighbours
+    /// come due again and again.
+    pub(super) fn order(&self) -> (Reverse<Urgency>, Monotonic) {
+        let asked = if self.requests.is_empty() { Urgency::Upkeep } else { Urgency::Wanted };
+        (Reverse(urgency(&self.cause).max(asked)), self.not_before)
+    }
+
+    /// A graver cause is the one that counts.
+    pub(super) fn aggravate(&mut self, cause: Cause) {
+        if urgency(&cause) > urgency(&self.cause) {
+            self.cause = cause;
+        }
+    }
+}
+
+/// How much harm a worker does while it waits for its replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// None.
+    Upkeep,
+    /// Somebody waits for it, or memory runs out.
+    Wanted,
+    /// It answers badly.
+    Sick,
+    /// It does not answer.
+    Hung,
+}
+
+fn urgency(cause: &Cause) -> Urgency {
+    match cause {
+        Cause::Watchdog => Urgency::Hung,
+        Cause::Unhealthy(_) => Urgency::Sick,
+        Cause::Memory(_) | Cause::Restarted => Urgency::Wanted,
+        Cause::Exit(_)
+        | Cause::Oom
+        | Cause::Spawn(_)
+        | Cause::NoRoom(_)
+        | Cause::ReadyTimeout(_)
+        | Cause::LeftByItself
+        | Cause::Age
+        | Cause::Replaced
+        | Cause::Aborted
+        | Cause::ScaledDown
+        | Cause::Stopped => Urgency::Upkeep,
+    }
 }
 
 /// What follows the loss of a holder.

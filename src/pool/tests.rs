@@ -2,6 +2,7 @@
 
 use super::fixture::{Bench, plan, secs};
 use super::*;
+use crate::plan::{Plan, Recycle};
 use std::time::Duration;
 
 fn serving(workers: u32) -> Bench {
@@ -678,4 +679,39 @@ fn a_pool_is_emptied_by_an_explicit_zero_only() {
     bench.ask(Command::Scale { to: ScaleTo::Exactly(0) });
     bench.run(secs(1));
     assert_eq!(bench.pool.view().wanted, 0);
+}
+
+#[test]
+fn whoever_waits_longest_is_replaced_next_however_slow_replacements_are() {
+    let recycle = Recycle { lifetime: Some(secs(10)), ..Default::default() };
+    let mut bench = Bench::new(Plan { recycle, ..plan(3) });
+    bench.obey_spawns();
+    let first: Vec<WorkerId> = (0..3).map(|slot| bench.holder(slot)).collect();
+    for _ in 0..3 {
+        // Longer than a lifetime: whoever was replaced is due again.
+        bench.pass(secs(11));
+        bench.obey_spawns();
+        bench.pass(secs(1));
+        bench.obey_drains();
+    }
+    let left = (0..3).filter(|slot| first.contains(&bench.holder(*slot)));
+    assert_eq!(left.collect::<Vec<_>>(), [0; 0]);
+}
+
+#[test]
+fn a_hung_worker_is_replaced_before_those_that_only_grew_old_and_is_killed() {
+    let recycle = Recycle { lifetime: Some(secs(10)), ..Default::default() };
+    let mut bench = Bench::new(Plan { recycle, ..plan(3) });
+    bench.obey_spawns();
+    let hung = bench.holder(2);
+    // All three are due by now, and the first is being replaced.
+    bench.pass(secs(10));
+    bench.feed(Event::Notified { worker: hung, notification: Notification::WatchdogTrigger });
+    for _ in 0..2 {
+        bench.obey_spawns();
+        bench.pass(secs(1));
+        bench.obey_drains();
+    }
+    assert!(bench.effects.contains(&Effect::Kill { worker: hung }), "{:#?}", bench.pool.view());
+    assert_ne!(bench.holder(2), hung);
 }
