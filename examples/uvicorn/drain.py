@@ -27,7 +27,11 @@ class Server(uvicorn.Server):
 
     def drain(self, sig, frame):
         for server in self.servers:
-            server.close()
+            # asyncio drops what it has accepted and not yet taken up when its server is closed: it stops
+            # accepting first. (uvloop, which has nothing to remove here, takes up what it accepts.)
+            for listener in server.sockets:
+                self.loop.remove_reader(listener.fileno())
+            self.loop.call_later(GRACE / 10, server.close)
         self.loop.call_later(GRACE, super().handle_exit, sig, frame)
 
 
