@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use ganger::config::KEYS;
+use ganger::systemd::logging::message_id;
 
 /// The source of a page, with scdoc's marks taken out.
 fn page(name: &str) -> String {
@@ -63,5 +64,13 @@ fn every_sign_of_readiness_stands_in_the_contract() {
     let key = KEYS.iter().find(|key| key.path == "ready.when").unwrap();
     for word in key.kind.words() {
         assert!(page.contains(&format!("\n{word}\n\t")), "ganger-worker(7) lacks {word}");
+    }
+}
+
+#[test]
+fn every_message_id_stands_in_the_manual() {
+    let page = page("ganger.1");
+    for (name, id) in message_id::ALL {
+        assert!(page.contains(&format!("_{id}_\n")), "ganger(1) lacks {name}, {id}");
     }
 }

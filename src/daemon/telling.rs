@@ -73,11 +73,15 @@ pub(super) fn announce(announcement: &Announcement, label: Option<WorkerLabel>) 
             reload_finished(generation.0, *purpose, verdict);
         }
         Announcement::Jammed { stuck } => error!(
+            message_id = message_id::JAMMED,
             "{stuck} killed workers are held by the kernel: lost workers are not replaced until some of them end; \
              \"ganger reset\", a restart or a reload starts workers all the same"
         ),
         Announcement::Unjammed => {
-            info!("fewer workers are held by the kernel: lost workers are replaced again")
+            info!(
+                message_id = message_id::UNJAMMED,
+                "fewer workers are held by the kernel: lost workers are replaced again"
+            );
         }
         Announcement::Stopping => info!(message_id = message_id::STOPPING, "stopping"),
     }

@@ -14,6 +14,10 @@ pub const WORKER_EXITED: &str = "e67e3963b72240a1a7d45f8f55d169fb";
 pub const WORKER_KILLED: &str = "f44f2a7d65a44440a4f8c1ea9d09f371";
 /// A worker was killed and does not end.
 pub const WORKER_STUCK: &str = "e46ce09aa0bc488b9f0946c5988f43d2";
+/// The kernel holds so many killed workers that lost ones are not replaced.
+pub const JAMMED: &str = "2602dcd6424e4a928c89d25b08bba7c7";
+/// Lost workers are replaced again.
+pub const UNJAMMED: &str = "2e5cbe18f40c47e497de0504981e04d9";
 /// A slot waits before its next start.
 pub const SLOT_WAITING: &str = "10b6127157724361be0c86addf560053";
 /// A slot reached its start limit.
@@ -24,7 +28,7 @@ pub const POOL_READY: &str = "aad35d5843c5446ab03da6a0a0a1b584";
 pub const RELOAD_STARTED: &str = "50b231eacd174f2fb17265e924be8bd7";
 /// A rollout ended well.
 pub const RELOAD_FINISHED: &str = "65664c1212bc49aa8f837afe526aead4";
-/// A rollout failed; the old generation serves on.
+/// A rollout failed, or a reload was refused; the old generation serves on.
 pub const RELOAD_FAILED: &str = "e62ca80b16a943dbb810fc9c968dd228";
 /// The pool is ending.
 pub const STOPPING: &str = "14f41a32501f4924953cc48564cebea0";
@@ -39,6 +43,8 @@ pub const ALL: &[(&str, &str)] = &[
     ("worker-exited", WORKER_EXITED),
     ("worker-killed", WORKER_KILLED),
     ("worker-stuck", WORKER_STUCK),
+    ("jammed", JAMMED),
+    ("unjammed", UNJAMMED),
     ("slot-waiting", SLOT_WAITING),
     ("slot-failed", SLOT_FAILED),
     ("pool-ready", POOL_READY),
