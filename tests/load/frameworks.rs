@@ -153,8 +153,8 @@ fn f05_frameworks_gunicorn() {
 fn f05_frameworks_puma() {
     // While a thread's connection sends one request after the other, puma 5 and 6 do not give it to another: with
     // fewer threads than busy clients it may be that nobody else is served.
-    let framework = as_it_is("ruby/hello-ruby.toml", "puma", Hope::Counted);
-    let change = Some(("[\"puma\", ", "[\"puma\", \"--threads\", \"1:40\", ", "--threads 1:40"));
+    let framework = as_it_is("ruby/hello-ruby.toml", "puma", Hope::Nothing);
+    let change = Some(("[\"puma\", ", "[\"puma\", \"--threads\", \"1:40\", ", "drain.rb, --threads 1:40"));
     run(&Framework { change, ..framework }, &[]);
 }
 
