@@ -298,7 +298,7 @@ impl World {
                 assert!(holders.filter(|(_, held)| *held == connection).count() == 1, "one at a time");
             }
             ToWorker::Disconnect { seq } | ToWorker::Ack { seq, .. } => peer.count(*seq),
-            ToWorker::HandleAck | ToWorker::HandleNack | ToWorker::User(_) => {}
+            ToWorker::HandleAck | ToWorker::HandleNack | ToWorker::Leave | ToWorker::User(_) => {}
         }
     }
 }

@@ -21,20 +21,28 @@ if (cluster.isWorker) {
     if (draining) return;
     draining = true;
     const http = require('http');
-    const closeIdleNow = postponeIdleClose([http.Server, require('https').Server]);
+    const closeIdleAgain = keepIdleOnClose([http.Server, require('https').Server]);
     sayCloseIn(http.ServerResponse.prototype);
+    const closed = letCloseTwice(require('net').Server.prototype);
     const quiet = quietConnections();
     quiet();
+    const closeQuiet = () => closeOneByOne(quiet(), graceMs, () => {
+      // Those under TLS, which are no handles of their own.
+      for (const server of closed.keys()) if (server.closeIdleConnections) server.closeIdleConnections();
+    });
     setTimeout(() => {
-      closeIdleNow();
-      quiet().forEach((socket) => socket.destroySoon());
-      setInterval(() => quiet().forEach((socket) => socket.destroySoon()), graceMs).unref();
+      closeIdleAgain();
+      closeQuiet();
+      setInterval(closeQuiet, graceMs).unref();
     }, graceMs).unref();
   };
 
-  // Before Node's own listener, which closes the servers.
+  // Before Node's own listener, which closes the servers. `leave` comes before a stop message of the app's, whose
+  // listener may close them.
   process.prependListener('internalMessage', (message) => {
-    if (message && message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') drain();
+    if (!message) return;
+    if (message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') drain();
+    if (message.cmd === 'NODE_GANGER' && message.act === 'leave') drain();
   });
 
   // The app may leave by itself.
@@ -50,39 +58,89 @@ function sayCloseIn(prototype) {
   const { _storeHeader } = prototype;
   if (typeof _storeHeader !== 'function') return;
   prototype._storeHeader = function (firstLine, headers) {
-    if (this.statusCode !== 101) {
-      this.shouldKeepAlive = false;
-      if (this.hasHeader('connection')) this.setHeader('Connection', 'close');
-    }
+    if (this.statusCode === 101) return _storeHeader.call(this, firstLine, headers);
+    this.shouldKeepAlive = false;
+    // What setHeader() has set is what `headers` is then; else it is what the app gave to writeHead().
+    if (this.hasHeader('connection')) this.setHeader('Connection', 'close');
+    else headers = withoutConnection(headers);
     return _storeHeader.call(this, firstLine, headers);
   };
 }
 
-// Since Node 19 closing a server closes its idle connections at once. The calls are put off until the returned
-// function is called, which makes up for Node 18, too: it can close them but does not by itself.
-function postponeIdleClose(classes) {
-  const postponed = new Set(); // servers
+// Headers in one of writeHead()'s forms: an object, a list of pairs, a flat list.
+function withoutConnection(headers) {
+  const named = (name) => String(name).toLowerCase() === 'connection';
+  if (!headers || typeof headers !== 'object') return headers;
+  if (!Array.isArray(headers)) {
+    if (!Object.keys(headers).some(named)) return headers;
+    return Object.fromEntries(Object.entries(headers).filter(([name]) => !named(name)));
+  }
+  if (Array.isArray(headers[0])) return headers.filter(([name]) => !named(name));
+  return headers.filter((_, at) => !named(headers[at - (at % 2)]));
+}
+
+// Since Node 19 closing a server closes its idle connections at once: not until the returned function is called.
+function keepIdleOnClose(classes) {
   const restore = classes
     .map((Class) => Class.prototype)
     .filter((prototype) => prototype.closeIdleConnections)
     .map((prototype) => {
       const real = prototype.closeIdleConnections;
-      prototype.closeIdleConnections = function () {
-        postponed.add(this);
-      };
+      prototype.closeIdleConnections = () => {};
       return () => Object.assign(prototype, { closeIdleConnections: real });
     });
-  return () => {
-    restore.forEach((put) => put());
-    handles().forEach(({ server }) => {
-      if (server && !server.listening && server.closeIdleConnections) server.closeIdleConnections();
-    });
-    postponed.forEach((server) => server.closeIdleConnections());
+  return () => restore.forEach((put) => put());
+}
+
+// The handler that an app has for its stop signal often begins with `server.close(callback)`. It comes when Node has
+// closed the server already: that is what the app wanted, and no error. Returns the servers that are closed.
+function letCloseTwice(prototype) {
+  const { close } = prototype;
+  const closed = new Map(); // server → whether its connections are gone, too
+  prototype.close = function (callback) {
+    if (!this._handle && closed.has(this)) {
+      if (typeof callback === 'function') {
+        if (closed.get(this)) process.nextTick(() => callback.call(this));
+        else this.once('close', () => callback.call(this));
+      }
+      return this;
+    }
+    if (this._handle) {
+      closed.set(this, false);
+      this.once('close', () => closed.set(this, true));
+    }
+    return close.call(this, callback);
   };
+  return closed;
 }
 
 function handles() {
   return typeof process._getActiveHandles === 'function' ? process._getActiveHandles().filter(Boolean) : [];
+}
+
+function isIdle({ server, parser, _httpMessage }) {
+  return server && parser && !parser.incoming && !_httpMessage;
+}
+
+// Closes connections, one for each turn of the loop in which nothing else was to be done: a request that the kernel
+// has already is read before its connection is closed. A loop that is never calm is waited for `patienceMs`. At last
+// `then` is called, in such a turn, too.
+function closeOneByOne(sockets, patienceMs, then) {
+  const read = new Map(sockets.map((socket) => [socket, socket.bytesRead]));
+  const patient = Date.now() + patienceMs;
+  let turn = process.hrtime();
+  const step = () => {
+    const [seconds, nanoseconds] = process.hrtime(turn);
+    const calm = seconds === 0 && nanoseconds < 1e6;
+    if (calm || Date.now() > patient) {
+      const socket = sockets.pop();
+      if (!socket) return then();
+      if (isIdle(socket) && socket.bytesRead === read.get(socket)) socket.destroySoon();
+    }
+    turn = process.hrtime();
+    setImmediate(step);
+  };
+  setImmediate(step);
 }
 
 // Returns a function that names the HTTP connections of closed servers which carry no request and have brought
@@ -90,8 +148,7 @@ function handles() {
 function quietConnections() {
   let before = new Map(); // socket → bytes read
   return () => {
-    const idle = handles().filter(({ server, parser, _httpMessage }) =>
-      server && parser && !parser.incoming && !_httpMessage);
+    const idle = handles().filter(isIdle);
     const quiet = idle.filter((socket) => !socket.server.listening && before.get(socket) === socket.bytesRead);
     before = new Map(idle.map((socket) => [socket, socket.bytesRead]));
     return quiet;

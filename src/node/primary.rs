@@ -133,9 +133,10 @@ impl Primary {
             Phase::Leaving { last_call: Some(_) } => return out,
             Phase::Open | Phase::Leaving { last_call: None } => channel.phase = Phase::Leaving { last_call },
         }
-        let said = farewell.message.map(ToWorker::User);
+        // The app may close its servers when it hears the message: the preload has to know before.
+        let said = farewell.message.map(|message| [ToWorker::Leave, ToWorker::User(message)]);
         let disconnect = ToWorker::Disconnect { seq: channel.seq() };
-        let lines = said.into_iter().chain([disconnect]);
+        let lines = said.into_iter().flatten().chain([disconnect]);
         out.extend(lines.map(|message| Action::Send { worker, message, handle: None }));
         self.unsubscribe(worker);
         out

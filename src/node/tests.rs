@@ -337,7 +337,7 @@ fn a_drain_is_message_disconnect_end_and_the_stop_signal_for_who_stays() {
     let farewell = Farewell { message: Some(message.clone()), timeout: Duration::from_secs(30) };
     let begun = world.primary.drain(world.now, worker(1), farewell);
     let said = say(1, ToWorker::User(message));
-    assert_eq!(begun, [said, say(1, ToWorker::Disconnect { seq: 0 })]);
+    assert_eq!(begun, [say(1, ToWorker::Leave), said, say(1, ToWorker::Disconnect { seq: 0 })]);
     assert_eq!(world.drain(1), [], "once is enough");
     assert_eq!(world.listen(1, PORT_3000), [], "a worker that leaves opens nothing more");
     let ended = world.primary.closed(world.now, worker(1));

@@ -140,6 +140,79 @@ fn soak_reloads_under_https_load_lose_nothing() {
     }
 }
 
+/// The oldest and the newest.
+fn some_versions() -> Vec<String> {
+    let mut all = versions();
+    let newest = all.pop();
+    all.into_iter().take(1).chain(newest).collect()
+}
+
+#[test]
+fn whatever_headers_an_app_writes_reloads_lose_nothing() {
+    let writes = [
+        "response.writeHead(200, { 'Content-Type': 'text/plain', 'Connection': 'keep-alive' });",
+        "response.writeHead(200, ['connection', 'keep-alive', 'x-a', 'b']);",
+        "response.setHeader('Connection', 'keep-alive'); response.writeHead(200, { 'x-a': 'b' });",
+    ];
+    for version in some_versions() {
+        for write in writes {
+            let code = format!(
+                "require('http').createServer((_, response) => {{ {write} response.end('ok'); }})\n\
+                 .listen(process.env.PORT);"
+            );
+            let (tally, _) = rolled(App::new(&version, &code), &format!("node {version}, {write}"), 2000);
+            assert!(tally.lost == 0, "{write} {tally:?}");
+        }
+    }
+}
+
+#[test]
+fn an_app_that_closes_its_servers_at_its_stop_message_loses_nothing_in_reloads() {
+    let code = format!(
+        "{SERVER}\nprocess.on('message', (m) => {{ if (m === 'shutdown') server.close(() => process.exit(0)); }});"
+    );
+    for version in some_versions() {
+        let app = App::new(&version, &code).configured("[stop]\nmessage = 'shutdown'");
+        let (tally, reports) = rolled(app, &format!("node {version}, shutdown message"), 5000);
+        assert!(tally.lost == 0, "{tally:?} {reports:?}");
+    }
+}
+
+#[test]
+fn requests_of_slow_clients_to_a_busy_app_are_read_before_connections_are_closed() {
+    let code = SERVER.replace(
+        "(_, response) => response.end('ok')",
+        "(_, response) => { const end = Date.now() + 12; while (Date.now() < end); response.end('ok'); }",
+    );
+    assert_ne!(code, SERVER);
+    let run = App::new(&newest(), &code).serve();
+    let load =
+        Load::new(Target::Tcp(address(&run))).connections(48).pace(Pace::Closed(Duration::from_millis(1300)));
+    let load = load.start();
+    load.wait_for_answers(96);
+    for _ in 0..3 {
+        ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+        load.wait_for_answers(20);
+    }
+    nothing_lost("slow clients, busy app", vec![load]);
+    run.stop();
+}
+
+#[test]
+fn the_usual_handler_of_a_stop_signal_finds_its_server_closed_well() {
+    let code = format!(
+        "{SERVER}\nsetInterval(() => {{}}, 1000); // a database\nprocess.on('SIGINT', () => server.close((error) => {{\n  \
+         fs.writeSync(1, error ? `failed: ${{error.code}}\\n` : 'closed well\\n');\n  process.exit(error ? 1 : 0);\n}}));"
+    );
+    for version in versions() {
+        let run = App::new(&version, &code).configured("[stop]\nsignal = 'INT'").serve();
+        run.stop();
+        let said = run.output();
+        let well = said.iter().filter(|line| line.ends_with("closed well")).count();
+        assert!(well > 0 && !said.iter().any(|line| line.contains("failed: ")), "{version}: {said:?}");
+    }
+}
+
 #[test]
 fn soak_without_the_preload_a_reload_loses_requests() {
     // A busy connection keeps its worker until the last call.

@@ -45,6 +45,8 @@ pub enum ToWorker {
     HandleAck,
     /// The app's handle did not arrive.
     HandleNack,
+    /// It is about to be told to leave, for the drain preload; Node and others take no notice.
+    Leave,
     /// A message to the app.
     User(UserText),
 }
@@ -142,6 +144,7 @@ impl ToWorker {
             | Self::Ack { .. }
             | Self::HandleAck
             | Self::HandleNack
+            | Self::Leave
             | Self::User(_) => false,
         }
     }
@@ -157,6 +160,7 @@ impl ToWorker {
             Self::User(UserText(text)) => return format!("{text}\n").into_bytes(),
             Self::HandleAck => json!({"cmd": "NODE_HANDLE_ACK"}),
             Self::HandleNack => json!({"cmd": "NODE_HANDLE_NACK"}),
+            Self::Leave => json!({"cmd": "NODE_GANGER", "act": "leave"}),
             Self::Disconnect { seq } => cluster(json!({"act": "disconnect", "seq": seq})),
             Self::Ack { ack, seq } => cluster(json!({"ack": ack, "seq": seq})),
             Self::NewConnection { key, seq } => cluster(json!({"act": "newconn", "key": key.0, "seq": seq})),
