@@ -9,7 +9,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::context::{Context, block_on};
-use super::detach::Detach;
+use super::detach::{self, Called, Detach};
 use super::exit::{Exit, Failure};
 use super::grammar::FlagId;
 use super::journal;
@@ -17,7 +17,8 @@ use super::print::{Style, harmless, harmless_lines};
 use super::progress::{Line, Progress};
 use super::rows::style_of;
 use super::state::{Answer, FailedWorker, Happening};
-use crate::dbus::Wish;
+use super::supervisor::Trouble;
+use crate::dbus::{Origin, Wish};
 use crate::os::clock::now;
 use crate::plan::AppName;
 use crate::time::format_span;
@@ -29,11 +30,18 @@ pub(crate) const PROMPT_DEADLINE: Duration = Duration::from_secs(30);
 /// With `--no-wait`: a supervisor that refuses does so within this time.
 const REFUSAL_DEADLINE: Duration = Duration::from_millis(200);
 
+/// After SIGTERM, while systemd waits for this command: a supervisor that is being stopped says so within this time.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How the waiting ended.
 enum Ended {
     Answered(Answer),
     DeadlinePassed,
     Detached,
+    /// By SIGTERM, while systemd waited for us; what the supervisor said by then. `None`: the supervisor is gone.
+    Called(Option<Answer>),
+    /// By SIGTERM, and the supervisor goes on as if nothing was.
+    Killed,
 }
 
 /// Asks, waits, shows, and says how the command ends.
@@ -66,34 +74,58 @@ pub(crate) fn ask(
             show_open(context, app, &format!("detached: the {verb} of {app} goes on"));
             Ok(Exit::InProgress)
         }
+        // systemd takes a reload that fails because of its own stop for a failure of the service.
+        Ended::Called(answer) => {
+            match answer.filter(|it| !matches!(it.outcome.as_str(), "stopped" | "refused")) {
+                Some(answer) => Ok(show(context, app, &answer)),
+                None => {
+                    context.out.line(&format!("{verb} {app}: stopped"));
+                    Ok(Exit::Done)
+                }
+            }
+        }
+        Ended::Killed => {
+            detach::end();
+            Ok(Exit::Failed)
+        }
     }
 }
 
 async fn wait(context: &Context, app: &AppName, wish: &Wish, patience: Duration) -> Result<Ended, Failure> {
-    let mut supervisor = context.supervisor(app).await?;
+    // Before anything else: systemd may stop the service while this command has only begun.
+    let mut detach = Detach::new(matches!(wish, Wish::Reload { origin: Origin::ExecReload }));
+    let mut supervisor = match context.supervisor(app).await {
+        Err(_) if detach.called() == Some(Called::End) => return Ok(Ended::Called(None)),
+        reached => reached?,
+    };
     let mut lines = Lines::new(context);
-    let mut detach = Detach::new();
     let ended = {
         let told = |happening: &Happening| lines.happened(happening);
         let asked = tokio::time::timeout(patience, supervisor.ask(wish, told));
         // Whichever comes first; the verdict wins over a late Ctrl-C.
         let mut asked = std::pin::pin!(asked);
-        let mut detached = std::pin::pin!(detach.asked());
-        std::future::poll_fn(|task| {
+        let mut called = std::pin::pin!(detach.asked());
+        let ended = std::future::poll_fn(|task| {
             if let std::task::Poll::Ready(answer) = asked.as_mut().poll(task) {
-                return std::task::Poll::Ready(Some(answer));
+                return std::task::Poll::Ready(Ok(answer));
             }
-            detached.as_mut().poll(task).map(|()| None)
+            called.as_mut().poll(task).map(Err)
         })
-        .await
+        .await;
+        match ended {
+            Ok(Ok(Ok(answer))) => Ok(Ended::Answered(answer)),
+            Ok(Ok(Err(trouble))) => Err(trouble),
+            Ok(Err(_)) => Ok(Ended::DeadlinePassed),
+            Err(Called::Leave) => Ok(Ended::Detached),
+            Err(Called::End) => match tokio::time::timeout(STOP_PATIENCE, asked).await {
+                Ok(Ok(Ok(answer))) => Ok(Ended::Called(Some(answer))),
+                Ok(Ok(Err(Trouble::Gone))) => Ok(Ended::Called(None)),
+                Ok(Ok(Err(_)) | Err(_)) | Err(_) => Ok(Ended::Killed),
+            },
+        }
     };
     lines.end();
-    match ended {
-        None => Ok(Ended::Detached),
-        Some(Err(_)) => Ok(Ended::DeadlinePassed),
-        Some(Ok(Ok(answer))) => Ok(Ended::Answered(answer)),
-        Some(Ok(Err(trouble))) => Err(context.trouble(app, trouble)),
-    }
+    ended.map_err(|trouble| context.trouble(app, trouble))
 }
 
 /// The live lines on standard output.

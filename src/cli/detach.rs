@@ -1,39 +1,61 @@
-//! Ctrl-C while waiting: the person leaves, the work goes on.
+//! Signals while waiting: on Ctrl-C the person leaves and the work goes on. On SIGTERM, where systemd waits for this
+//! command, it is most likely systemd that stops the service: then the verdict comes at once.
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
 use tokio::sync::oneshot;
 
-/// SIGINT as something that can be waited for; where that is impossible it simply ends the program.
+/// What a signal asks of a command that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// The person wants to leave (SIGINT).
+    Leave,
+    /// The command is to end (SIGTERM).
+    End,
+}
+
+/// Signals as something that can be waited for; where that is impossible they simply end the program.
 #[derive(Debug)]
 pub(crate) struct Detach {
-    arrived: Option<oneshot::Receiver<()>>,
+    mask: SigSet,
+    arrived: Option<oneshot::Receiver<Called>>,
 }
 
 impl Detach {
-    /// Begins to listen. Until it is dropped, SIGINT does not end the program.
-    pub(crate) fn new() -> Self {
+    /// Begins to listen. Until it is dropped, SIGINT does not end the program, nor does SIGTERM when systemd waits for
+    /// this command.
+    pub(crate) fn new(by_manager: bool) -> Self {
         let (send, arrived) = oneshot::channel();
-        let mask = interrupt();
+        let mut mask = SigSet::empty();
+        mask.add(Signal::SIGINT);
+        if by_manager {
+            mask.add(Signal::SIGTERM);
+        }
         if pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&mask), None).is_err() {
-            return Self { arrived: None };
+            return Self { mask: SigSet::empty(), arrived: None };
         }
         // It inherits the mask and ends with the program, which lives no longer than one command.
-        let listener = std::thread::Builder::new().name("ctrl-c".into()).spawn(move || {
-            if interrupt().wait().is_ok() {
-                let _ = send.send(());
+        let listener = std::thread::Builder::new().name("signals".into()).spawn(move || {
+            if let Ok(signal) = mask.wait() {
+                let _ = send.send(if signal == Signal::SIGTERM { Called::End } else { Called::Leave });
             }
         });
-        Self { arrived: listener.is_ok().then_some(arrived) }
+        Self { mask, arrived: listener.is_ok().then_some(arrived) }
     }
 
-    /// Waits until the person wants to leave.
-    pub(crate) async fn asked(&mut self) {
+    /// What was asked by now.
+    pub(crate) fn called(&mut self) -> Option<Called> {
+        self.arrived.as_mut()?.try_recv().ok()
+    }
+
+    /// Waits until there is a signal.
+    pub(crate) async fn asked(&mut self) -> Called {
         let asked = match &mut self.arrived {
-            Some(arrived) => arrived.await.is_ok(),
-            None => false,
+            Some(arrived) => arrived.await.ok(),
+            None => None,
         };
-        if !asked {
-            std::future::pending::<()>().await;
+        match asked {
+            Some(called) => called,
+            None => std::future::pending().await,
         }
     }
 }
@@ -41,12 +63,11 @@ impl Detach {
 impl Drop for Detach {
     fn drop(&mut self) {
         // What is waited for later is to be interruptible again.
-        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&interrupt()), None);
+        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&self.mask), None);
     }
 }
 
-fn interrupt() -> SigSet {
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGINT);
-    mask
+/// Ends as a program does that knows nothing of SIGTERM.
+pub(crate) fn end() {
+    let _ = raise(Signal::SIGTERM);
 }

@@ -48,6 +48,19 @@ fn f11_a_unit_is_active_again_after_a_reload_whose_client_was_killed() {
 }
 
 #[test]
+fn a_stop_in_the_middle_of_a_reload_leaves_no_failed_unit() {
+    for host in both("a stop in a reload") {
+        up(&host, 5_000);
+        let systemctl = host.start("exec systemctl reload myapp.service");
+        host.wait_for_log("myapp.service", "reloading to generation 2");
+        host.ok("systemctl stop myapp.socket myapp.service");
+        assert_eq!(host.property("myapp.service", "ActiveState"), "inactive", "{}", host.title());
+        assert_eq!(host.property("myapp.service", "Result"), "success", "{}", host.title());
+        drop(systemctl);
+    }
+}
+
+#[test]
 fn f11_a_second_reload_waits_for_the_first_and_both_learn_their_verdict() {
     for host in both("two reloads") {
         up(&host, 500);

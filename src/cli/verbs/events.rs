@@ -14,7 +14,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let app = target::app(context.typed.operand(0)?)?;
     block_on(async {
         let mut supervisor = context.supervisor(&app).await?;
-        let mut detach = Detach::new();
+        let mut detach = Detach::new(false);
         let told = |happening: &Happening| {
             if context.json() {
                 context.out.json(happening, false);
@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
         let mut told = std::pin::pin!(supervisor.happenings(told));
         let mut detached = std::pin::pin!(detach.asked());
         let ended = std::future::poll_fn(|task| match detached.as_mut().poll(task) {
-            std::task::Poll::Ready(()) => std::task::Poll::Ready(Ok(())),
+            std::task::Poll::Ready(_) => std::task::Poll::Ready(Ok(())),
             std::task::Poll::Pending => told.as_mut().poll(task),
         });
         match ended.await {
