@@ -169,6 +169,8 @@ pub(crate) struct Happening {
     pub(crate) took_usec: Option<u64>,
     /// It was told to.
     pub(crate) expected: Option<bool>,
+    /// How it ended, if it was told to leave and ended in another way than it was told to.
+    pub(crate) ended: Option<String>,
     /// `done`, `failed` …, of a reload that finished.
     pub(crate) outcome: Option<String>,
     /// Why, in a word.

@@ -196,6 +196,7 @@ fn happened(happening: client::Happening) -> Happening {
         worker: happening.worker,
         took_usec: happening.took.map(micros),
         expected: happening.expected,
+        ended: happening.ended,
         outcome,
         cause,
         reason: happening.text,

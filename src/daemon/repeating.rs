@@ -66,7 +66,7 @@ mod tests {
 
     fn refused() -> Announcement {
         let (worker, cause) = (WorkerId(7), Cause::NoRoom("failed to start a process".into()));
-        Announcement::WorkerExited { worker, slot: SLOT, cause, expected: false }
+        Announcement::WorkerExited { worker, slot: SLOT, cause, expected: false, ended: None }
     }
 
     fn waits() -> Announcement {
@@ -110,6 +110,7 @@ mod tests {
             slot: SLOT,
             cause: Cause::Watchdog,
             expected: false,
+            ended: None,
         };
         assert!(!repeated.is_known(&crashed, None));
     }

@@ -4,7 +4,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Diagnostics;
 use crate::dbus::WorkerLabel;
-use crate::pool::{Announcement, Outcome, Purpose, Verdict, Warning, WorkerId};
+use crate::pool::{Announcement, Outcome, Purpose, Verdict, Warning, WorkerId, farewell};
 use crate::systemd::logging::message_id;
 use crate::time::format_span;
 
@@ -110,8 +110,9 @@ fn about_worker(announcement: &Announcement, label: Option<WorkerLabel>) {
             let text = format!("{place} did not leave in time and is killed: it {cause}{pid}");
             (true, message_id::WORKER_KILLED, text)
         }
-        Announcement::WorkerExited { cause, expected: true, .. } => {
-            (false, message_id::WORKER_EXITED, format!("{place} is gone: it {cause}{pid}"))
+        Announcement::WorkerExited { cause, expected: true, ended, .. } => {
+            let why = farewell(cause, ended.as_ref());
+            (ended.is_some(), message_id::WORKER_EXITED, format!("{place} is gone: it {why}{pid}"))
         }
         Announcement::WorkerExited { cause, expected: false, .. } => {
             (true, message_id::WORKER_EXITED, format!("{place} {cause}{pid}"))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::members::APP_NAME;
 use super::members::APP_PATH;
 use super::words::outcome_word;
-use crate::pool::{Announcement, Cause, GenerationId, Slot, Verdict, View, WorkerId};
+use crate::pool::{Announcement, Cause, GenerationId, Slot, Verdict, View, WorkerId, farewell};
 use zbus::Message;
 
 /// How a worker is named in a signal.
@@ -45,8 +45,8 @@ pub enum Notice {
     WorkerKilled(WorkerLabel, Cause),
     /// A worker was killed, why, and does not end.
     WorkerStuck(WorkerLabel, Cause),
-    /// A worker is gone, why, and whether it was told to.
-    WorkerExited(WorkerLabel, Cause, bool),
+    /// A worker is gone, why, whether it was told to, and how it ended if not as it was told to.
+    WorkerExited(WorkerLabel, Cause, bool, Option<Cause>),
     /// A slot waits so long before its next start.
     SlotWaiting(Slot, Duration),
     /// A slot reached its start limit.
@@ -85,8 +85,8 @@ impl Notice {
                 Self::WorkerKilled(label(*worker)?, cause.clone())
             }
             Announcement::WorkerStuck { worker, cause } => Self::WorkerStuck(label(*worker)?, cause.clone()),
-            Announcement::WorkerExited { worker, cause, expected, .. } => {
-                Self::WorkerExited(label(*worker)?, cause.clone(), *expected)
+            Announcement::WorkerExited { worker, cause, expected, ended, .. } => {
+                Self::WorkerExited(label(*worker)?, cause.clone(), *expected, ended.clone())
             }
             Announcement::SlotWaiting { slot, delay } => Self::SlotWaiting(*slot, *delay),
             Announcement::SlotFailed { slot, cause } => Self::SlotFailed(*slot, cause.clone()),
@@ -123,9 +123,9 @@ impl Notice {
             Self::WorkerDraining(label, cause) => because("WorkerDraining", label, cause),
             Self::WorkerKilled(label, cause) => because("WorkerKilled", label, cause),
             Self::WorkerStuck(label, cause) => because("WorkerStuck", label, cause),
-            Self::WorkerExited(label, cause, expected) => {
+            Self::WorkerExited(label, cause, expected, ended) => {
                 let (slot, generation, pid, worker) = about(label);
-                let (word, text) = (cause.word(), cause.to_string());
+                let (word, text) = (cause.word(), farewell(cause, ended.as_ref()));
                 signal("WorkerExited").build(&(slot, generation, pid, worker, word, text, *expected))
             }
             Self::SlotWaiting(slot, delay) => signal("SlotWaiting").build(&(slot.0, micros(delay))),
@@ -168,7 +168,7 @@ mod tests {
             Notice::WorkerDraining(label, Cause::Replaced),
             Notice::WorkerKilled(label, Cause::Oom),
             Notice::WorkerStuck(label, Cause::Replaced),
-            Notice::WorkerExited(label, Cause::Oom, false),
+            Notice::WorkerExited(label, Cause::Oom, false, None),
             Notice::SlotWaiting(Slot(1), span),
             Notice::SlotFailed(Slot(1), Cause::Watchdog),
             Notice::ReloadStarted(generation),

@@ -120,6 +120,8 @@ pub enum Announcement {
         cause: Cause,
         /// It was told to.
         expected: bool,
+        /// How it ended, if it was told to leave and ended in another way than it was told to.
+        ended: Option<Cause>,
     },
     /// A slot waits before its next start.
     SlotWaiting {

@@ -76,6 +76,7 @@ impl Pool {
             slot,
             cause: cause.clone(),
             expected,
+            ended: None,
         }));
         if !expected {
             self.lost(now, id, cause, out);
@@ -99,11 +100,13 @@ impl Pool {
                 return;
             }
         };
+        let ended = worker.odd_ending(exit, oom, &self.plan(worker.generation).stop);
         out.push(Effect::Announce(Announcement::WorkerExited {
             worker: id,
             slot,
             cause: cause.clone(),
             expected,
+            ended,
         }));
         if !expected {
             self.lost(now, id, cause.clone(), out);

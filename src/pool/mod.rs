@@ -6,6 +6,7 @@
 
 mod command;
 mod effect;
+mod ending;
 mod event;
 mod facts;
 mod ids;
@@ -24,6 +25,7 @@ mod worker;
 
 pub use command::{Command, ScaleTo};
 pub use effect::{Announcement, Effect, Warning};
+pub use ending::{farewell, parts_of_farewell};
 pub use event::{Event, Exit, Notification, ReadySign, SpawnFailure};
 pub use ids::{GenerationId, RequestId, Slot, WorkerId};
 pub use machine::Pool;

@@ -715,3 +715,49 @@ fn a_hung_worker_is_replaced_before_those_that_only_grew_old_and_is_killed() {
     assert!(bench.effects.contains(&Effect::Kill { worker: hung }), "{:#?}", bench.pool.view());
     assert_ne!(bench.holder(2), hung);
 }
+
+/// How a worker with a stop signal of 15 that is restarted ends in the pool's words, by its exit; `killed`: only
+/// after its time to leave has passed.
+fn restarted_and_ended(exit: Exit, killed: bool, oom: bool) -> Option<Cause> {
+    let mut bench = serving(1);
+    let old = bench.holder(0);
+    bench.ask(Command::Restart { slot: Some(Slot(0)) });
+    bench.obey_spawns();
+    bench.pass(secs(2));
+    assert_eq!(phase_of(&bench, old), Some(Phase::Draining));
+    if killed {
+        bench.pass(secs(10));
+        assert_eq!(phase_of(&bench, old), Some(Phase::Stopping));
+    }
+    let before = bench.pool.view().restarts;
+    let effects = bench.feed(Event::Exited { worker: old, exit, oom });
+    assert_eq!(bench.pool.view().restarts, before, "an end that was wished is no restart");
+    effects
+        .into_iter()
+        .find_map(|effect| {
+            let Effect::Announce(Announcement::WorkerExited { cause, expected, ended, .. }) = effect else {
+                return None;
+            };
+            assert_eq!((cause, expected), (Cause::Restarted, true));
+            Some(ended)
+        })
+        .unwrap()
+}
+
+#[test]
+fn a_worker_that_drains_and_ends_otherwise_than_it_was_told_to_is_told_of() {
+    for exit in [Exit::Signal(6), Exit::Signal(9), Exit::Code(1), Exit::Code(137)] {
+        assert_eq!(restarted_and_ended(exit, false, false), Some(Cause::Exit(exit)), "{exit:?}");
+    }
+    assert_eq!(restarted_and_ended(Exit::Signal(9), false, true), Some(Cause::Oom));
+    assert_eq!(restarted_and_ended(Exit::Signal(6), true, false), Some(Cause::Exit(Exit::Signal(6))));
+}
+
+#[test]
+fn the_stop_signal_a_clean_exit_and_the_kill_after_the_timeout_are_no_news() {
+    // 143 is 128 and the stop signal: what shells and the JVM make of it.
+    for exit in [Exit::Signal(15), Exit::Code(0), Exit::Code(143), Exit::Unknown] {
+        assert_eq!(restarted_and_ended(exit, false, false), None, "{exit:?}");
+    }
+    assert_eq!(restarted_and_ended(Exit::Signal(9), true, true), None);
+}

@@ -103,10 +103,11 @@ pub(crate) fn label(worker: u64, generation: u64) -> WorkerLabel {
 /// The new worker of a reload comes up and the old one goes.
 pub(crate) fn replaced(notices: &broadcast::Sender<Notice>) {
     for notice in [
+        Notice::ReloadStarted(GenerationId(2)),
         Notice::WorkerStarted(label(2, 2)),
         Notice::WorkerReady(label(2, 2), Duration::from_millis(1400)),
         Notice::WorkerDraining(label(1, 1), Cause::Replaced),
-        Notice::WorkerExited(label(1, 1), Cause::Exit(Exit::Code(0)), true),
+        Notice::WorkerExited(label(1, 1), Cause::Exit(Exit::Code(0)), true, None),
     ] {
         let _ = notices.send(notice);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ganger::dbus::client::{Client, ClientError, Happening};
 use ganger::dbus::{MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Notice, Origin, Server, Wish, bind};
-use ganger::pool::{Cause, Command, GenerationId, Outcome, ScaleTo, Slot};
+use ganger::pool::{Cause, Command, Exit, GenerationId, Outcome, ScaleTo, Slot};
 
 use crate::fake::{Fake, PATIENCE, at, busctl, label, stdout, verdict};
 
@@ -195,7 +195,9 @@ async fn a_watcher_is_told_what_happens_in_order_while_it_waits_for_its_verdict(
         let ask = fake.asks.recv().await.unwrap();
         notices.send(Notice::ReloadStarted(GenerationId(2))).unwrap();
         notices.send(Notice::WorkerReady(label(), Duration::from_millis(1400))).unwrap();
-        notices.send(Notice::WorkerExited(label(), Cause::Replaced, true)).unwrap();
+        notices
+            .send(Notice::WorkerExited(label(), Cause::Replaced, true, Some(Cause::Exit(Exit::Signal(6)))))
+            .unwrap();
         all_seen.await.unwrap();
         ask.reply.send(verdict(Outcome::Done)).unwrap();
     };
@@ -214,6 +216,8 @@ async fn a_watcher_is_told_what_happens_in_order_while_it_waits_for_its_verdict(
     assert_eq!((told[1].slot, told[1].pid), (Some(0), Some(2003)));
     assert_eq!(told[1].took, Some(Duration::from_millis(1400)));
     assert_eq!((told[2].word.as_deref(), told[2].expected), (Some("reload"), Some(true)));
+    let (why, how) = (told[2].text.as_deref(), told[2].ended.as_deref());
+    assert_eq!((why, how), (Some("was replaced by a new generation"), Some("killed by signal 6 (ABRT)")));
 }
 
 #[tokio::test]

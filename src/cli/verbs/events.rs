@@ -41,6 +41,7 @@ fn line(happening: &Happening, look: Look) -> String {
     let style = match happening.event.as_str() {
         "worker-exited" if happening.expected == Some(false) => Style::Bad,
         "slot-failed" | "worker-stuck" | "reload-refused" => Style::Bad,
+        "worker-exited" if happening.ended.is_some() => Style::Warn,
         "slot-waiting" => Style::Warn,
         "worker-ready" => Style::Good,
         _ => happening.outcome.as_deref().map_or(Style::Plain, style_of),
@@ -52,6 +53,7 @@ fn line(happening: &Happening, look: Look) -> String {
     words.extend(happening.took_usec.map(|took| format_span(std::time::Duration::from_micros(took))));
     words.extend(happening.outcome.as_deref().map(harmless));
     words.extend(happening.reason.as_deref().map(harmless));
+    words.extend(happening.ended.as_deref().map(harmless));
     words.extend(happening.message.as_ref().map(|message| harmless(&message.to_string())));
     words.join("  ").trim_end().to_owned()
 }

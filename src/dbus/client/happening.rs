@@ -5,6 +5,7 @@ use std::time::Duration;
 use zbus::Message;
 
 use super::super::members::APP_NAME;
+use crate::pool::parts_of_farewell;
 
 /// One signal of `org.ganger1.App`. Fields that a signal does not have are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +28,8 @@ pub struct Happening {
     pub text: Option<String>,
     /// Whether the worker was told to leave (`WorkerExited`).
     pub expected: Option<bool>,
+    /// How it ended, if it was told to leave and ended in another way (`WorkerExited`).
+    pub ended: Option<String>,
     /// What an app said, as JSON (`Message`).
     pub json: Option<String>,
     /// How many signals were missed (`SignalsMissed`).
@@ -60,8 +63,10 @@ impl Happening {
                 let (slot, generation, pid, worker, word, text, expected) =
                     body.deserialize::<(u32, u64, u32, u64, String, String, bool)>().ok()?;
                 happening.about((slot, generation, pid, worker));
-                (happening.word, happening.text) = (Some(word), Some(text));
-                happening.expected = Some(expected);
+                // The signal's arguments stay what they were: how it ended stands in the words.
+                let (why, ended) = if expected { parts_of_farewell(&text) } else { (text.as_str(), None) };
+                (happening.word, happening.text) = (Some(word), Some(why.to_owned()));
+                (happening.expected, happening.ended) = (Some(expected), ended.map(str::to_owned));
             }
             "Message" => {
                 let (slot, generation, pid, worker, json) =
