@@ -14,13 +14,14 @@ use super::exit::{Exit, Failure};
 use super::grammar::FlagId;
 use super::journal;
 use super::print::{Style, harmless, harmless_lines};
-use super::progress::{Line, Progress};
+use super::progress::{Follow, Line, Progress};
 use super::rows::style_of;
 use super::state::{Answer, FailedWorker, Happening};
 use super::supervisor::Trouble;
 use crate::dbus::{Origin, Wish};
 use crate::os::clock::now;
 use crate::plan::AppName;
+use crate::pool::Command;
 use crate::time::format_span;
 
 /// How long the verdict of a rollout is waited for unless `--timeout` says otherwise.
@@ -98,7 +99,7 @@ async fn wait(context: &Context, app: &AppName, wish: &Wish, patience: Duration)
         Err(_) if detach.called() == Some(Called::End) => return Ok(Ended::Called(None)),
         reached => reached?,
     };
-    let mut lines = Lines::new(context);
+    let mut lines = Lines::new(context, follow(wish));
     let ended = {
         let told = |happening: &Happening| lines.happened(happening);
         let asked = tokio::time::timeout(patience, supervisor.ask(wish, told));
@@ -128,6 +129,18 @@ async fn wait(context: &Context, app: &AppName, wish: &Wish, patience: Duration)
     ended.map_err(|trouble| context.trouble(app, trouble))
 }
 
+/// Which workers the live lines of a wish are about.
+fn follow(wish: &Wish) -> Follow {
+    match wish {
+        Wish::Reload { .. } | Wish::Command(Command::Restart { slot: None }) => Follow::NextRollout,
+        Wish::Command(Command::Restart { slot: Some(slot) }) => Follow::Slot(slot.0),
+        Wish::Command(
+            Command::Scale { .. } | Command::Signal { .. } | Command::Reset { .. } | Command::Stop,
+        )
+        | Wish::Send { .. } => Follow::All,
+    }
+}
+
 /// The live lines on standard output.
 struct Lines<'a> {
     context: &'a Context,
@@ -138,9 +151,9 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn new(context: &'a Context) -> Self {
+    fn new(context: &'a Context, follow: Follow) -> Self {
         let terminal = std::io::stdout().is_terminal();
-        Self { context, progress: Progress::default(), open: false, terminal }
+        Self { context, progress: Progress::new(follow), open: false, terminal }
     }
 
     fn happened(&mut self, happening: &Happening) {

@@ -1,5 +1,7 @@
 //! Workers that die: replaced, slowed down, given up, each without a sibling's noticing.
 
+use std::process::Stdio;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -30,6 +32,49 @@ fn a_crashed_worker_is_replaced_at_once_and_its_sibling_keeps_its_pid() {
     assert_ne!(after[1], before[1]);
     assert_eq!(run.count("starts its next worker in"), 0);
     run.stop();
+}
+
+/// What the client shows of a restart of slot 0, whose old worker does not obey its stop signal, and whose drain is
+/// ended by `ended` (else by the timeout).
+fn restart_shows(stop: &str, ended: Option<Signal>) -> (Run, String) {
+    let run = Stage::new(&format!(
+        "command = ['@WORKER@', '--notify', '--ignore-term']\nlisten = ['127.0.0.1:0']\n\
+         reload.bake = '0s'\nstop.timeout = '{stop}'"
+    ))
+    .start();
+    run.said("info: ready");
+    let old = *run.worker_pids().first().unwrap();
+    let mut client = run.client_command(&["restart", "app:0"]);
+    let client = client.stdout(Stdio::piped()).spawn().unwrap();
+    run.said("worker 0 is asked to leave");
+    if let Some(signal) = ended {
+        end(old, signal);
+    }
+    let out = client.wait_with_output().unwrap();
+    assert!(out.status.success(), "how the old one ended is no failure of the restart: {out:?}");
+    run.signal(Signal::SIGINT);
+    run.said_times(2, "is asked to leave");
+    run.signal(Signal::SIGINT);
+    run.ended();
+    (run, String::from_utf8(out.stdout).unwrap())
+}
+
+#[test]
+fn a_worker_that_crashes_while_it_drains_is_told_of_with_why_and_how() {
+    let (run, shown) = restart_shows("1h", Some(Signal::SIGABRT));
+    assert!(shown.contains("old crashed (SIGABRT)\n"), "{shown}");
+    let why = "worker 0 is gone: it was restarted by request, and was killed by signal 6 (ABRT)";
+    let told = run.said(why);
+    assert!(told.contains("warning: "), "{told}");
+}
+
+#[test]
+fn a_worker_that_does_not_leave_in_time_is_shown_as_killed_not_as_drained() {
+    let (run, shown) = restart_shows("300ms", None);
+    assert!(shown.contains("old killed after ") && !shown.contains("drained"), "{shown}");
+    // It was killed because it did not leave; that was told when it was.
+    run.said("worker 0 did not leave in time and is killed");
+    run.said("worker 0 is gone: it was restarted by request (pid");
 }
 
 #[test]
