@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use crate::config::Diagnostics;
 use crate::dbus::{Ask, Caller, Wish};
 use crate::os::signals;
-use crate::pool::{Command, Event, Outcome, Phase, Slot, Verdict, workers_in_words};
+use crate::pool::{Command, Event, Outcome, Phase, ScaleTo, Slot, Verdict, workers_in_words};
 use crate::proto::node::UserText;
 
 use super::supervisor::Supervisor;
@@ -106,7 +106,11 @@ fn in_words(wish: &Wish) -> String {
         Wish::Reload { .. } => "a reload".to_owned(),
         Wish::Command(Command::Restart { slot: None }) => "a restart".to_owned(),
         Wish::Command(Command::Restart { slot: Some(slot) }) => format!("a restart of slot {slot}"),
-        Wish::Command(Command::Scale { to }) => format!("scaling ({to:?})"),
+        Wish::Command(Command::Scale { to }) => match to {
+            ScaleTo::Exactly(count) => format!("scaling to {}", workers_in_words(*count)),
+            ScaleTo::Up(more) => format!("scaling up by {}", workers_in_words(*more)),
+            ScaleTo::Down(fewer) => format!("scaling down by {}", workers_in_words(*fewer)),
+        },
         Wish::Command(Command::Signal { signal, .. }) => format!("signal {}", signals::name(*signal)),
         Wish::Command(Command::Reset { .. }) => "a reset".to_owned(),
         Wish::Command(Command::Stop) => "a stop".to_owned(),
@@ -117,6 +121,14 @@ fn in_words(wish: &Wish) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scaling_is_logged_in_words() {
+        let words = |to| in_words(&Wish::Command(Command::Scale { to }));
+        assert_eq!(words(ScaleTo::Exactly(2)), "scaling to 2 workers");
+        assert_eq!(words(ScaleTo::Up(1)), "scaling up by 1 worker");
+        assert_eq!(words(ScaleTo::Down(3)), "scaling down by 3 workers");
+    }
 
     #[test]
     fn a_long_list_of_faults_is_cut_between_two_lines() {

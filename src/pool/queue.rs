@@ -122,7 +122,8 @@ impl Pool {
         }
         let leaving = self.drop_places_from(now, target, Cause::ScaledDown, out);
         let message = if target == before {
-            format!("there are {} already", workers_in_words(target))
+            let are = if target == 1 { "is" } else { "are" };
+            format!("there {are} {} already", workers_in_words(target))
         } else {
             format!("scaled from {before} to {}", workers_in_words(target))
         };

@@ -761,3 +761,12 @@ fn the_stop_signal_a_clean_exit_and_the_kill_after_the_timeout_are_no_news() {
     }
     assert_eq!(restarted_and_ended(Exit::Signal(9), true, true), None);
 }
+
+#[test]
+fn scaling_to_what_there_is_says_so_in_good_english() {
+    for (workers, words) in [(1, "there is 1 worker already"), (2, "there are 2 workers already")] {
+        let mut bench = serving(workers);
+        let request = bench.ask(Command::Scale { to: ScaleTo::Exactly(workers) });
+        assert_eq!(bench.verdict(request).unwrap().message, words);
+    }
+}
