@@ -38,6 +38,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(3);
 enum Ended {
     Answered(Answer),
     DeadlinePassed,
+    /// It passed before the supervisor was there to be asked.
+    NotAsked(Duration),
     Detached,
     /// By SIGTERM, while systemd waited for us; what the supervisor said by then. `None`: the supervisor is gone.
     Called(Option<Answer>),
@@ -71,6 +73,14 @@ pub(crate) fn ask(
             show_open(context, app, &waited);
             Ok(Exit::InProgress)
         }
+        Ended::NotAsked(patience) => {
+            let span = format_span(patience);
+            let message =
+                format!("the supervisor of {app} did not answer within {span}: {verb} was not asked for");
+            let user = if context.user_mode { " --user" } else { "" };
+            Err(Failure::new(Exit::InProgress, message)
+                .hint(format!("what it says: ganger{user} logs {app}")))
+        }
         Ended::Detached => {
             show_open(context, app, &format!("detached: the {verb} of {app} goes on"));
             Ok(Exit::InProgress)
@@ -95,10 +105,23 @@ pub(crate) fn ask(
 async fn wait(context: &Context, app: &AppName, wish: &Wish, patience: Duration) -> Result<Ended, Failure> {
     // Before anything else: systemd may stop the service while this command has only begun.
     let mut detach = Detach::new(matches!(wish, Wish::Reload { origin: Origin::ExecReload }));
-    let mut supervisor = match context.supervisor(app).await {
-        Err(_) if detach.called() == Some(Called::End) => return Ok(Ended::Called(None)),
-        reached => reached?,
+    let began = now();
+    let no_wait = context.typed.has(FlagId::NoWait);
+    // A deadline may be shorter than what each answer may take; where none was given, that alone counts.
+    let opening_patience = if no_wait { context.timeout()?.unwrap_or(ROLLOUT_DEADLINE) } else { patience };
+    let opening = async {
+        let mut supervisor = context.supervisor(app).await?;
+        supervisor.watch().await.map_err(|trouble| context.trouble(app, trouble))?;
+        Ok(supervisor)
     };
+    let Ok(opened) = tokio::time::timeout(opening_patience, opening).await else {
+        return Ok(Ended::NotAsked(opening_patience));
+    };
+    let mut supervisor = match opened {
+        Err(_) if detach.called() == Some(Called::End) => return Ok(Ended::Called(None)),
+        opened => opened?,
+    };
+    let patience = if no_wait { patience } else { patience.saturating_sub(now().since(began)) };
     let mut lines = Lines::new(context, follow(wish));
     let ended = {
         let told = |happening: &Happening| lines.happened(happening);

@@ -77,13 +77,18 @@ impl Supervisor {
         Ok(app)
     }
 
+    /// Has it tell what happens from now on.
+    pub(crate) async fn watch(&mut self) -> Result<(), Trouble> {
+        Ok(self.client.watch(self.patience).await?)
+    }
+
     /// Asks for something, tells what happens meanwhile, and waits for what comes of it.
     pub(crate) async fn ask(
         &mut self,
         wish: &Wish,
         mut told: impl FnMut(&Happening),
     ) -> Result<Answer, Trouble> {
-        self.client.watch(self.patience).await?;
+        self.watch().await?;
         let answer = self.client.call(wish, None, |happening| told(&happened(happening))).await?;
         Ok(Answer {
             outcome: outcome_word(answer.outcome).to_owned(),
@@ -98,7 +103,7 @@ impl Supervisor {
         &mut self,
         mut told: impl FnMut(&Happening) -> bool,
     ) -> Result<(), Trouble> {
-        self.client.watch(self.patience).await?;
+        self.watch().await?;
         while let Some(happening) = self.client.happening().await {
             if !told(&happened(happening)) {
                 return Ok(());

@@ -71,6 +71,20 @@ fn f01_no_kind_of_bad_deploy_touches_the_old_workers() {
 }
 
 #[test]
+fn a_deadline_passes_also_before_the_supervisor_answers_and_nothing_was_asked_then() {
+    let run = ready(&format!("command = ['@WORKER@', '--notify']\n{REST}"));
+    run.signal(Signal::SIGSTOP);
+    let out = run.client(&["reload", "app", "--timeout=300ms"]);
+    run.signal(Signal::SIGCONT);
+    assert_eq!(out.status.code(), Some(6), "{}", text(&out));
+    let words = "the supervisor of app did not answer within 300ms: reload was not asked for";
+    assert!(text(&out).contains(words), "{}", text(&out));
+    assert!(reload(&run).status.success());
+    assert_eq!(run.count("reloading to generation"), 1, "the one that was asked for");
+    run.stop();
+}
+
+#[test]
 fn f14_old_workers_are_replaced_by_old_ones_while_a_reload_is_stuck() {
     let good = format!("command = ['@WORKER@', '--notify']\n{REST}[restart]\nmin-uptime = '1ms'\n");
     let mut run = ready(&good);
