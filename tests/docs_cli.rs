@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -92,20 +92,27 @@ fn the_options_of_each_verb_are_those_that_the_manual_names_for_it() {
     let manual = manual();
     let verbs = sections(&manual, "VERBS");
     let everywhere: Words = ["--help", "--color"].map(str::to_owned).into();
-    let mut compared = 0;
-    let mut verb = String::new();
+    // A verb without such a line has none; an entry may be about several verbs.
+    let mut documented: BTreeMap<String, Words> =
+        verbs_of_the_program().into_iter().map(|verb| (verb, Words::new())).collect();
+    let mut entry = Words::new();
     for line in verbs.lines() {
         if line.starts_with('*') {
-            verb = bold(line).next().unwrap();
+            entry = bold(line).collect();
         }
         let Some(options) = line.trim_start().strip_prefix("Options: ") else { continue };
+        for (verb, documented) in &mut documented {
+            if entry.contains(verb) {
+                documented.extend(bold(options));
+            }
+        }
+    }
+    for (verb, documented) in documented {
         let help = ganger(&["help", &verb]);
         let known: Words = flags_in(&help).into_iter().filter(|flag| flag.starts_with("--")).collect();
         let known: Words = known.difference(&everywhere).cloned().collect();
-        assert_eq!(bold(options).collect::<Words>(), known, "{verb}");
-        compared += 1;
+        assert_eq!(documented, known, "{verb}");
     }
-    assert!(compared >= 8, "only {compared} verbs name their options");
 }
 
 #[test]
