@@ -5,6 +5,8 @@ DESTDIR ?=
 FUZZ_SECONDS ?= 60
 # Events that the pool's simulation plays in `make test`.
 GANGER_SIM_EVENTS ?= 1000000
+# For so long fifty clients ask at once in `make test`.
+GANGER_STORM_SECONDS ?= 30
 
 .PHONY: all build test prepare demo check fmt lint doc fuzz soak bench deb clean help
 
@@ -18,7 +20,7 @@ prepare: ## the packages, interpreters, container roots and VM images that the t
 	tests/prepare-examples
 
 test: prepare ## everything this machine can run, real systemd included
-	GANGER_SIM_EVENTS=$(GANGER_SIM_EVENTS) $(CARGO) test --workspace --no-fail-fast
+	GANGER_SIM_EVENTS=$(GANGER_SIM_EVENTS) GANGER_STORM_SECONDS=$(GANGER_STORM_SECONDS) $(CARGO) test --workspace --no-fail-fast
 
 demo: ## one socket, one worker a core: answered, killed, replaced, reloaded, stopped
 	examples/demo.sh

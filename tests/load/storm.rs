@@ -1,4 +1,6 @@
 //! Many people at once: every command gets an answer, and what is left is what was last wished.
+//!
+//! `GANGER_STORM_SECONDS` says how long they go on (5; 30 with `GANGER_SOAK=1`).
 
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
@@ -63,7 +65,8 @@ fn f17_fifty_people_at_once_all_get_answers_and_the_pool_ends_as_last_wished() {
     let app = App::start(&cooperating(3, "[reload]\nbake = \"0s\""));
     let running = app.load().start();
     running.wait_for_answers(100);
-    let end = now() + Duration::from_secs(if soaking() { 30 } else { 5 });
+    let seconds = std::env::var("GANGER_STORM_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = now() + Duration::from_secs(seconds.unwrap_or(if soaking() { 30 } else { 5 }));
     let answered = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for seed in 0..CLIENTS {
