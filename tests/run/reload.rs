@@ -85,6 +85,31 @@ fn a_deadline_passes_also_before_the_supervisor_answers_and_nothing_was_asked_th
 }
 
 #[test]
+fn a_reload_that_waits_for_another_shows_its_own_workers_only() {
+    let run = ready(&format!("command = ['@WORKER@', '--notify']\n{REST}").replace("'0s'", "'500ms'"));
+    let spawn = || {
+        let mut client = run.client_command(&["reload", "app"]);
+        client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let first = spawn();
+    run.said("reloading to generation 2");
+    let second = spawn();
+    run.said("reloading to generation 3");
+    for (client, generation) in [(first, 2), (second, 3)] {
+        let out = client.wait_with_output().unwrap();
+        let shown = text(&out);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 3, "{shown}");
+        for (slot, line) in lines[..2].iter().enumerate() {
+            assert!(line.starts_with(&format!("worker {slot} started … ready ")), "{shown}");
+            assert!(line.contains(" … old drained "), "{shown}");
+        }
+        assert!(lines[2].contains(&format!("generation {generation}")), "{shown}");
+    }
+    run.stop();
+}
+
+#[test]
 fn f14_old_workers_are_replaced_by_old_ones_while_a_reload_is_stuck() {
     let good = format!("command = ['@WORKER@', '--notify']\n{REST}[restart]\nmin-uptime = '1ms'\n");
     let mut run = ready(&good);
