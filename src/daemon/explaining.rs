@@ -62,9 +62,14 @@ impl World {
         let slot = process.slot;
         let reason = if plan.protocol == Protocol::Node {
             self.heard(worker).map(|heard| match heard {
-                Heard::Listening => {
-                    format!("worker {slot} listens, but that is not the sign that {}", wanted(&plan))
-                }
+                Heard::Listening => match self.lacking(worker) {
+                    Some(lacking) if matches!(plan.ready.when, ReadyWhen::Auto | ReadyWhen::Listening) => {
+                        format!("worker {slot} listens, but {lacking}")
+                    }
+                    Some(_) | None => {
+                        format!("worker {slot} listens, but that is not the sign that {}", wanted(&plan))
+                    }
+                },
                 Heard::Nothing | Heard::Online | Heard::Asked => {
                     format!("worker {slot} does not listen: {heard}")
                 }

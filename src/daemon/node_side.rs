@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
 use crate::node::{
-    self, ATTACH_FD, CHANNEL_FD, Farewell, Heard, Hub, InheritedSocket, Launch, Policy, Report, Setting,
-    Trust, UniqueId, Way,
+    self, ATTACH_FD, CHANNEL_FD, Farewell, Heard, Hub, InheritedSocket, Lacking, Launch, Policy, Report,
+    Setting, Trust, UniqueId, Way,
 };
 use crate::os::poller::Interest;
 use crate::os::{clock, files, pipes, sock_diag};
@@ -286,6 +286,11 @@ impl World {
             return false;
         };
         side.hub.is_behind(unique)
+    }
+
+    /// Why a Node worker that listens is not ready by that.
+    pub(super) fn lacking(&self, id: WorkerId) -> Option<Lacking> {
+        self.node.as_ref().and_then(|side| side.hub.lacking(unique(id)?))
     }
 
     fn node_reported(&mut self, reports: Vec<Report>) {

@@ -104,6 +104,14 @@ impl BindAddress {
         Ok(Self::Unix(plain(path)))
     }
 
+    /// It is meant for this machine alone.
+    pub(super) fn is_loopback(&self) -> bool {
+        match self {
+            Self::Inet(address) => address.ip().to_canonical().is_loopback(),
+            Self::Any { .. } | Self::Unix(_) | Self::Abstract(_) => false,
+        }
+    }
+
     /// The port that was asked for, 0 included.
     pub(super) fn port(&self) -> Option<u16> {
         match self {

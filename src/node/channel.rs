@@ -1,11 +1,11 @@
 //! What is known of one worker at the other end of its channel: how far it is, which handles it holds, what
 //! is on its way to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::report::{Handle, Policy};
 use super::{ConnectionId, ListenerId};
-use crate::proto::node::{Data, Key, Outcome, Seq, ToWorker};
+use crate::proto::node::{Data, Key, Listen, Outcome, Seq, ToWorker};
 use crate::time::Monotonic;
 
 /// The most notes about one worker; a forger cannot fill the log.
@@ -42,11 +42,15 @@ pub enum Heard {
 }
 
 /// A listening handle that the worker holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) listener: ListenerId,
     /// The worker has the descriptor itself.
     pub(super) shared: bool,
+    /// What it was given for.
+    pub(super) asked: Listen,
+    /// The worker has said that it listens.
+    pub(super) listens: bool,
 }
 
 /// A descriptor on its way; Node acknowledges them in order, without saying which.
@@ -75,6 +79,10 @@ pub(super) struct Channel {
     pub(super) phase: Phase,
     pub(super) heard: Heard,
     pub(super) grants: BTreeMap<Key, Grant>,
+    /// The sockets that it ever was given.
+    pub(super) had: BTreeSet<ListenerId>,
+    /// It has given a sign of readiness.
+    pub(super) stands: bool,
     pub(super) passed: VecDeque<Passed>,
     /// Connections by the number of the message that carried them.
     pub(super) on_their_way: BTreeMap<Seq, (ListenerId, ConnectionId)>,
@@ -93,6 +101,8 @@ impl Channel {
             phase: Phase::Open,
             heard: Heard::Nothing,
             grants: BTreeMap::new(),
+            had: BTreeSet::new(),
+            stands: false,
             passed: VecDeque::new(),
             on_their_way: BTreeMap::new(),
             again: Vec::new(),
@@ -127,6 +137,22 @@ impl Channel {
 
     pub(super) fn holds(&self, listener: ListenerId) -> bool {
         self.grants.values().any(|grant| grant.listener == listener)
+    }
+
+    /// A server listens. Its message does not name the handle: it is the query's, with the port that the server found
+    /// itself on, which is the wanted one or the socket's (`real`).
+    pub(super) fn listens(&mut self, listen: &Listen, real: impl Fn(ListenerId) -> Option<u16>) {
+        let silent = self.grants.values_mut().filter(|grant| !grant.listens);
+        let nearest = silent.min_by_key(|grant| {
+            let asked = &grant.asked;
+            let other_call = (&asked.address, asked.address_type, asked.fd)
+                != (&listen.address, listen.address_type, listen.fd);
+            let real = real(grant.listener).map(i64::from);
+            (other_call, listen.port != asked.port && listen.port != real)
+        });
+        if let Some(grant) = nearest {
+            grant.listens = true;
+        }
     }
 
     /// The line for an answer, and what goes along.

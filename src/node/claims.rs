@@ -4,12 +4,16 @@
 //! In order: what the same call got before; the inherited socket of the same number, path or port; the only
 //! inherited socket there is, when nobody has it (its port may differ); a socket that ganger binds. Policy
 //! says whether the last two happen.
+//!
+//! A socket is adopted for as long as a worker that adopted it lives, and by that port alone; and by none once
+//! anybody has asked for its own. What is meant for this machine alone adopts nothing that others reach.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::bind::{BindAddress, BindRequest, abstract_text};
+use super::report::{Kept, Policy};
 use super::{ListenerId, MAX_BOUND, MAX_CLAIMS, errno};
 use crate::plan::{Address, SocketKind, Unmatched};
 use crate::proto::node::{AddressType, Data, Listen};
@@ -57,8 +61,8 @@ pub enum Trust {
 pub(super) enum Resolved {
     /// With this socket.
     Use(ListenerId, Fit),
-    /// With a socket that must be made first.
-    Bind(ListenerId, BindRequest),
+    /// With a socket that must be made first; perhaps because the only inherited one is not to be had.
+    Bind(ListenerId, BindRequest, Option<(String, Kept)>),
     /// With an errno.
     Refused(i32),
 }
@@ -79,6 +83,8 @@ struct Claim {
     fit: Fit,
     /// The youngest generation that made this call.
     generation: u64,
+    /// The call, for people.
+    wanted: String,
 }
 
 /// One socket of the app.
@@ -90,13 +96,6 @@ pub(super) struct Listener {
     pub(super) inherited: bool,
     /// The first worker's data (TLS ticket keys), for all.
     data: Data,
-}
-
-/// Who asks.
-pub(super) struct Asker<'a> {
-    pub(super) generation: u64,
-    /// The sockets that this worker holds already.
-    pub(super) holds: &'a dyn Fn(ListenerId) -> bool,
 }
 
 /// The table.
@@ -116,12 +115,19 @@ impl Listener {
 impl ClaimKey {
     fn of(listen: &Listen) -> Self {
         Self {
-            address: listen.address.clone(),
+            // A number is enough; what comes with it has no bounds.
+            address: listen.address.clone().filter(|_| listen.fd.is_none()),
             port: listen.port,
             address_type: listen.address_type,
             fd: listen.fd,
             index: if listen.port == Some(0) { listen.index } else { 0 },
         }
+    }
+
+    /// The same port, on whatever address; of a unix socket, the same name.
+    fn same_port(&self, listen: &Listen) -> bool {
+        let has_port = listen.port.is_some_and(|port| port >= 0);
+        self.port == listen.port && (has_port || self.address == listen.address)
     }
 }
 
@@ -156,39 +162,46 @@ impl Claims {
         std::iter::once(id).chain(others.into_iter().filter(move |_| is_first))
     }
 
+    pub(super) fn has_inherited(&self) -> bool {
+        self.listeners.values().any(|listener| listener.inherited)
+    }
+
+    /// An inherited socket, by the first of its group; `None` for one that ganger bound.
+    pub(super) fn first_of_group(&self, id: ListenerId) -> Option<ListenerId> {
+        let listener = self.listeners.get(&id).filter(|listener| listener.inherited)?;
+        let alike = self.inherited(listener.kind).find(|(_, address)| {
+            matches!(address, Address::Inet(_)) && Some(*address) == listener.address.as_ref()
+        });
+        Some(alike.map_or(id, |(first, _)| first))
+    }
+
     /// Answers one call, and remembers the answer.
-    pub(super) fn claim(
-        &mut self,
-        listen: &Listen,
-        asker: &Asker<'_>,
-        unmatched: Unmatched,
-        trust: Trust,
-    ) -> Resolved {
+    pub(super) fn claim(&mut self, listen: &Listen, generation: u64, policy: Policy) -> Resolved {
         let key = ClaimKey::of(listen);
         if let Some(claim) = self.claims.get_mut(&key) {
-            claim.generation = claim.generation.max(asker.generation);
+            claim.generation = claim.generation.max(generation);
             return Resolved::Use(claim.listener, claim.fit);
         }
         if self.claims.len() >= MAX_CLAIMS {
             return Resolved::Refused(errno::EMFILE);
         }
-        let resolved = self.resolve(listen, asker, unmatched, trust);
+        let resolved = self.resolve(listen, generation, policy);
         let (listener, fit) = match &resolved {
             Resolved::Use(listener, fit) => (*listener, *fit),
-            Resolved::Bind(listener, _) => (*listener, Fit::Bound),
+            Resolved::Bind(listener, ..) => (*listener, Fit::Bound),
             Resolved::Refused(_) => return resolved,
         };
-        self.claims.insert(key, Claim { listener, fit, generation: asker.generation });
+        if fit < Fit::Adopted
+            && let Some(first) = self.first_of_group(listener)
+        {
+            // An app that asks for the socket's own port wants it there, whoever adopted it by another.
+            self.disown(first);
+        }
+        self.claims.insert(key, Claim { listener, fit, generation, wanted: wanted_text(listen) });
         resolved
     }
 
-    fn resolve(
-        &mut self,
-        listen: &Listen,
-        asker: &Asker<'_>,
-        unmatched: Unmatched,
-        trust: Trust,
-    ) -> Resolved {
+    fn resolve(&mut self, listen: &Listen, generation: u64, policy: Policy) -> Resolved {
         if let Some(fd) = listen.fd {
             return self.by_number(fd, listen.address_type);
         }
@@ -199,19 +212,21 @@ impl Claims {
         if let Some((fit, id)) = self.best(&request) {
             return Resolved::Use(id, fit);
         }
-        match unmatched {
+        let kept = match policy.unmatched {
             Unmatched::Refuse => return Resolved::Refused(errno::EACCES),
-            Unmatched::Adopt => {
-                if let Some(id) = self.adoptable(&request, asker) {
-                    return Resolved::Use(id, Fit::Adopted);
-                }
-            }
-            Unmatched::Bind => {}
-        }
-        if trust == Trust::Lesser && needs_rights(&request.address) {
+            Unmatched::Adopt => match self.only(&request) {
+                Some((id, address)) => match self.kept(id, address, listen, &request, generation) {
+                    Some(why) => Some((address_text(address), why)),
+                    None => return Resolved::Use(id, Fit::Adopted),
+                },
+                None => None,
+            },
+            Unmatched::Bind => None,
+        };
+        if policy.trust == Trust::Lesser && needs_rights(&request.address) {
             return Resolved::Refused(errno::EACCES);
         }
-        self.bind(request)
+        self.bind(request, kept)
     }
 
     fn by_number(&self, fd: i64, wanted: AddressType) -> Resolved {
@@ -242,26 +257,44 @@ impl Claims {
             .min()
     }
 
-    /// The only inherited socket (or group) of that kind, unless a call of this generation has it.
-    fn adoptable(&self, request: &BindRequest, asker: &Asker<'_>) -> Option<ListenerId> {
+    /// The only inherited socket (or group) of that kind, if what was asked for may be answered with its like.
+    fn only(&self, request: &BindRequest) -> Option<(ListenerId, &Address)> {
         if request.address.port() == Some(0) {
             return None;
         }
         let mut sockets = self.inherited(request.kind);
         let (id, address) = sockets.next()?;
         let only = sockets.all(|(_, other)| matches!(other, Address::Inet(_)) && other == address);
-        let taken = (asker.holds)(id)
-            || self.claims.values().any(|claim| {
-                claim.listener == id && (claim.fit != Fit::Adopted || claim.generation >= asker.generation)
-            });
         let alike = match request.address {
             BindAddress::Any { .. } | BindAddress::Inet(_) => true,
             BindAddress::Unix(_) | BindAddress::Abstract(_) => !matches!(address, Address::Inet(_)),
         };
-        (only && !taken && alike).then_some(id)
+        (only && alike).then_some((id, address))
     }
 
-    fn bind(&mut self, request: BindRequest) -> Resolved {
+    /// Why this call does not adopt that socket.
+    fn kept(
+        &self,
+        id: ListenerId,
+        address: &Address,
+        listen: &Listen,
+        request: &BindRequest,
+        generation: u64,
+    ) -> Option<Kept> {
+        if request.address.is_loopback() && !is_loopback(address) {
+            return Some(Kept::Loopback);
+        }
+        let has_it = |claim: &Claim| self.first_of_group(claim.listener) == Some(id);
+        if self.claims.values().any(|claim| claim.fit < Fit::Adopted && has_it(claim)) {
+            return Some(Kept::OwnPort);
+        }
+        // An older generation's call for the same port, on another address, is a predecessor's.
+        let other = |key: &ClaimKey, claim: &Claim| claim.generation >= generation || !key.same_port(listen);
+        let other = self.claims.iter().find(|(key, claim)| has_it(claim) && other(key, claim));
+        other.map(|(_, claim)| Kept::Adopted(claim.wanted.clone()))
+    }
+
+    fn bind(&mut self, request: BindRequest, kept: Option<(String, Kept)>) -> Resolved {
         let bound = self.listeners.values().filter(|listener| !listener.inherited).count();
         if bound >= MAX_BOUND {
             return Resolved::Refused(errno::EMFILE);
@@ -271,7 +304,12 @@ impl Claims {
         let listener =
             Listener { kind: request.kind, address: None, inherited: false, data: Data::default() };
         self.listeners.insert(id, listener);
-        Resolved::Bind(id, request)
+        Resolved::Bind(id, request, kept)
+    }
+
+    /// No worker that adopted this socket lives any more, or its own port was asked for.
+    pub(super) fn disown(&mut self, id: ListenerId) {
+        self.claims.retain(|_, claim| claim.listener != id || claim.fit != Fit::Adopted);
     }
 
     /// A socket was made.
@@ -340,6 +378,14 @@ fn inet_fit(wanted: Option<IpAddr>, port: u16, have: SocketAddr) -> Option<Fit> 
     }
 }
 
+/// Nobody beyond this machine reaches it. A unix socket is no such thing: it is often a proxy's.
+fn is_loopback(address: &Address) -> bool {
+    match address {
+        Address::Inet(address) => address.ip().to_canonical().is_loopback(),
+        Address::Unix(_) | Address::Abstract(_) => false,
+    }
+}
+
 fn needs_rights(address: &BindAddress) -> bool {
     match address {
         BindAddress::Any { port } => (1..FIRST_COMMON_PORT).contains(port),
@@ -355,5 +401,17 @@ pub(super) fn address_text(address: &Address) -> String {
         Address::Inet(address) => address.to_string(),
         Address::Unix(path) => PathBuf::from(path).display().to_string(),
         Address::Abstract(name) => abstract_text(name),
+    }
+}
+
+/// A `listen()` as people write it.
+pub(super) fn wanted_text(listen: &Listen) -> String {
+    let address = listen.address.as_deref().map(|address| address.replace('\0', "@"));
+    match (listen.fd, listen.port.filter(|port| *port >= 0), address) {
+        (Some(fd), _, _) => format!("fd {fd}"),
+        (None, Some(port), None) => format!("port {port}"),
+        (None, Some(port), Some(address)) if address.contains(':') => format!("[{address}]:{port}"),
+        (None, Some(port), Some(address)) => format!("{address}:{port}"),
+        (None, None, address) => address.unwrap_or_else(|| "nothing".to_owned()),
     }
 }

@@ -15,7 +15,8 @@ use doors::Door;
 use super::connection::{Connection, ConnectionError, Received};
 use super::sockets::{Socket, same_path};
 use super::{
-    Action, ConnectionId, Farewell, Handle, Heard, Inherited, ListenerId, Policy, Primary, Report, UniqueId,
+    Action, ConnectionId, Farewell, Handle, Heard, Inherited, Lacking, ListenerId, Policy, Primary, Report,
+    UniqueId,
 };
 use crate::os::SysError;
 use crate::os::poller::{Interest, MAX_REPORTS, Poller};
@@ -220,6 +221,12 @@ impl Hub {
     #[must_use]
     pub fn heard(&self, worker: UniqueId) -> Option<Heard> {
         self.primary.heard(worker)
+    }
+
+    /// Why a worker that listens is not ready by that.
+    #[must_use]
+    pub fn lacking(&self, worker: UniqueId) -> Option<Lacking> {
+        self.primary.lacking(worker)
     }
 
     /// The worker's process is gone: reads what it left, then closes its channel.

@@ -17,6 +17,7 @@ mod remark;
 mod report;
 mod rotation;
 mod scripts;
+mod served;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ pub use launch::{
 };
 pub use primary::Primary;
 pub use remark::{LaunchError, LaunchNote};
-pub use report::{Action, Farewell, Handle, Note, Policy, Report, Trust};
+pub use report::{Action, Farewell, Handle, Kept, Lacking, Note, Policy, Report, Trust};
 
 /// The most `listen()` calls of one app that are told apart.
 pub const MAX_CLAIMS: usize = 256;

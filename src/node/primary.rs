@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::channel::{Channel, Heard, Passed, Phase};
 use super::claims::{Claims, Inherited};
 use super::rotation::Rotation;
+use super::served::Served;
 use super::{
     ConnectionId, HANDLE_RETRY, LAST_CALL, ListenerId, MAX_HANDLE_TRIES, SIGNAL_AFTER_DRAIN, UniqueId, errno,
 };
@@ -24,6 +25,7 @@ pub struct Primary {
     rotations: BTreeMap<ListenerId, Rotation>,
     /// Queries that wait for a socket to be made.
     unbound: BTreeMap<ListenerId, Vec<(UniqueId, Query)>>,
+    served: Served,
     next_key: u64,
 }
 
@@ -36,6 +38,7 @@ impl Primary {
             channels: BTreeMap::new(),
             rotations: BTreeMap::new(),
             unbound: BTreeMap::new(),
+            served: Served::default(),
             next_key: 0,
         }
     }
@@ -79,7 +82,10 @@ impl Primary {
                 channel.passed.pop_front();
             }
             Frame::HandleNack => self.not_arrived(now, worker, &mut out),
-            Frame::User(json) if json == "\"ready\"" => out.push(Action::Report(Report::Ready { worker })),
+            Frame::User(json) if json == "\"ready\"" => {
+                self.stands(worker);
+                out.push(Action::Report(Report::Ready { worker }));
+            }
             Frame::User(json) => out.push(Action::Report(Report::Message { worker, json })),
         }
         self.hand_out(&mut out);
@@ -191,7 +197,7 @@ impl Primary {
         {
             self.note(worker, Note::NeverListened(heard), &mut out);
         }
-        self.channels.remove(&worker);
+        self.forget(worker, &mut out);
         out
     }
 

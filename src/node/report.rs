@@ -87,7 +87,8 @@ pub enum Report {
         /// Which worker.
         worker: UniqueId,
     },
-    /// A server of the worker listens: the sign of readiness.
+    /// The worker listens on an inherited socket, and on each that the worker before it in its slot served; where none
+    /// was inherited, on any. The sign of readiness.
     Listening {
         /// Which worker.
         worker: UniqueId,
@@ -148,6 +149,33 @@ pub enum Report {
     },
 }
 
+/// Why a worker that listens is not ready by that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lacking {
+    /// It listens on no inherited socket.
+    Inherited,
+    /// It does not listen on one that its slot has served.
+    Served {
+        /// Where the socket is bound.
+        address: String,
+        /// The youngest generation that serves it.
+        generation: u64,
+    },
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inherited => f.write_str(
+                "it never listened on an inherited socket: those that ganger bound for it are no sign of readiness",
+            ),
+            Self::Served { address, generation } => {
+                write!(f, "it never listened on {address}, which generation {generation} serves")
+            }
+        }
+    }
+}
+
 /// Worth a line in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
@@ -159,6 +187,15 @@ pub enum Note {
         got: String,
         /// How they differ.
         fit: Fit,
+    },
+    /// A `listen()` did not get the only inherited socket.
+    Kept {
+        /// What the app asked for.
+        wanted: String,
+        /// Where the socket is bound.
+        socket: String,
+        /// Why not.
+        why: Kept,
     },
     /// A `listen()` failed.
     Refused {
@@ -173,6 +210,32 @@ pub enum Note {
     Malformed(FrameError),
     /// The process ended and had never listened.
     NeverListened(Heard),
+}
+
+/// Why a `listen()` does not adopt the only inherited socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// What was asked for is for this machine alone, and the socket is not.
+    Loopback,
+    /// The app has asked for the socket by its own port or number.
+    OwnPort,
+    /// Workers have adopted it, by this other call.
+    Adopted(String),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback => f.write_str("that takes more than what comes from this machine"),
+            Self::OwnPort => {
+                f.write_str("it is for those who name its own port or number, as the app has done")
+            }
+            Self::Adopted(call) => write!(
+                f,
+                "workers have it that asked for {call} (let the app read PORT; or restart the unit, if its port has changed)"
+            ),
+        }
+    }
 }
 
 /// What a worker that does not listen has said so far, and what that often means.
@@ -206,6 +269,12 @@ impl fmt::Display for Note {
                     ),
                     Fit::Bound => write!(f, "a socket bound for it: none of the inherited ones fits"),
                 }
+            }
+            Self::Kept { wanted, socket, why } => {
+                write!(
+                    f,
+                    "the app asked to listen on {wanted} and does not get the inherited {socket}: {why}"
+                )
             }
             Self::Refused { wanted, errno } => {
                 let name = std::io::Error::from_raw_os_error(*errno);

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+mod adopting;
+mod readiness;
+
 use super::*;
 use crate::plan::{Address, Balance, SocketKind, Unmatched};
 use crate::proto::node::{Data, Frame, FrameError, Key, Outcome, SockName, ToWorker, UserText};
@@ -135,16 +138,6 @@ fn an_adopted_socket_is_given_without_the_port_check_and_noted() {
     assert_eq!(outcome(&actions), Outcome::Handle { check_port: false });
     let note = Note::Inexact { wanted: "port 3000".into(), got: "[::]:80".into(), fit: Fit::Adopted };
     assert!(actions.contains(&Action::Report(Report::Noted { worker: worker(1), note })));
-}
-
-#[test]
-fn only_one_listen_of_a_generation_adopts_and_a_new_generation_may_adopt_again() {
-    let mut world = World::new(vec![tcp("[::]:80")], SHARED, 2);
-    assert_eq!(world.outcome(1, PORT_3000), Outcome::Handle { check_port: false });
-    let second = world.listen(2, r#""port":9090,"addressType":4"#);
-    assert!(matches!(second.as_slice(), [Action::Bind { .. }]), "{second:?}");
-    world.primary.open(worker(3), 0, 2, SHARED);
-    assert_eq!(world.outcome(3, r#""port":3001,"addressType":4"#), Outcome::Handle { check_port: false });
 }
 
 fn given(actions: &[Action]) -> Option<Handle> {

@@ -1,8 +1,10 @@
 //! A worker's listening handles: asked for, given, listening, closed.
 
-use super::super::channel::{Answer, Grant, Heard};
-use super::super::claims::{Asker, Listener, Resolved, address_text};
-use super::super::report::{Action, Note, Policy, Report};
+use std::collections::BTreeSet;
+
+use super::super::channel::{Answer, Channel, Grant, Heard};
+use super::super::claims::{Listener, Resolved, address_text, wanted_text};
+use super::super::report::{Action, Lacking, Note, Report};
 use super::super::{Fit, ListenerId, MAX_HANDLES, UniqueId, errno};
 use super::Primary;
 use crate::plan::{Address, Balance, SocketKind};
@@ -15,12 +17,13 @@ impl Primary {
         if channel.grants.len() >= MAX_HANDLES {
             return self.refuse(worker, query, errno::EMFILE, out);
         }
-        let holds = |listener| channel.holds(listener);
-        let asker = Asker { generation: channel.generation, holds: &holds };
-        let Policy { unmatched, trust, .. } = channel.policy;
-        match self.claims.claim(&query.listen, &asker, unmatched, trust) {
+        match self.claims.claim(&query.listen, channel.generation, channel.policy) {
             Resolved::Refused(errno) => self.refuse(worker, query, errno, out),
-            Resolved::Bind(listener, request) => {
+            Resolved::Bind(listener, request, kept) => {
+                if let Some((socket, why)) = kept {
+                    let wanted = wanted_text(&query.listen);
+                    self.note(worker, Note::Kept { wanted, socket, why }, out);
+                }
                 self.unbound.entry(listener).or_default().push((worker, query));
                 out.push(Action::Bind { listener, request });
             }
@@ -54,7 +57,10 @@ impl Primary {
         let Some(channel) = self.channels.get_mut(&worker) else { return };
         let key = Key(format!("g{}", self.next_key));
         self.next_key = self.next_key.saturating_add(1);
-        channel.grants.insert(key.clone(), Grant { listener, shared });
+        // A number is enough; what comes with it has no bounds.
+        let asked = Listen { address: query.listen.address.clone().filter(|_| !named), ..query.listen };
+        channel.grants.insert(key.clone(), Grant { listener, shared, asked, listens: false });
+        channel.had.extend(self.claims.first_of_group(listener));
         let outcome = if shared {
             let real = address.as_ref().and_then(port_of);
             let wanted = query.listen.port.and_then(|port| u16::try_from(port).ok());
@@ -99,6 +105,8 @@ impl Primary {
     pub(super) fn listening(&mut self, worker: UniqueId, listen: &Listen, out: &mut Vec<Action>) {
         let Some(channel) = self.channels.get_mut(&worker) else { return };
         channel.hears(Heard::Listening);
+        let address = |listener| self.claims.listener(listener).and_then(|socket| socket.address.as_ref());
+        channel.listens(listen, |listener| address(listener).and_then(port_of));
         // The message does not name the handle. Each shared one may have a new backlog now.
         for grant in channel.grants.values().filter(|grant| grant.shared) {
             let stream = |socket: &Listener| socket.kind == SocketKind::Stream;
@@ -106,7 +114,79 @@ impl Primary {
                 out.push(Action::Relisten { listener: grant.listener });
             }
         }
-        out.push(Action::Report(Report::Listening { worker, address: wanted_text(listen) }));
+        match self.lacking(worker) {
+            None => self.is_ready(worker, wanted_text(listen), out),
+            Some(_) => self.still_serves(worker),
+        }
+    }
+
+    /// Why a worker that listens is not ready by that.
+    #[must_use]
+    pub fn lacking(&self, worker: UniqueId) -> Option<Lacking> {
+        let channel = self.channels.get(&worker)?;
+        if !self.claims.has_inherited() {
+            return None;
+        }
+        let sockets = self.listens_on(channel);
+        if sockets.is_empty() {
+            return Some(Lacking::Inherited);
+        }
+        let (listener, generation) = self.served.missing(worker, channel.slot, &sockets)?;
+        let address = self.claims.listener(listener)?.address.as_ref().map(address_text)?;
+        Some(Lacking::Served { address, generation })
+    }
+
+    /// The worker gave a sign of readiness: what it listens on is served.
+    pub(super) fn stands(&mut self, worker: UniqueId) {
+        if let Some(channel) = self.channels.get_mut(&worker) {
+            channel.stands = true;
+            self.still_serves(worker);
+        }
+    }
+
+    /// The worker's process is gone: what only it served, or had adopted, is anybody's.
+    pub(super) fn forget(&mut self, worker: UniqueId, out: &mut Vec<Action>) {
+        let had = self.channels.remove(&worker).map(|channel| channel.had).unwrap_or_default();
+        let orphans =
+            had.iter().filter(|socket| !self.channels.values().any(|other| other.had.contains(socket)));
+        orphans.for_each(|socket| self.claims.disown(*socket));
+        self.served.gone(worker);
+        self.settle(out);
+    }
+
+    /// Workers that listen and lacked what nobody serves any more.
+    fn settle(&mut self, out: &mut Vec<Action>) {
+        let waiting = self.channels.iter().filter(|(_, channel)| channel.is_open() && !channel.stands);
+        let listening = waiting.filter_map(|(worker, channel)| {
+            let grant = channel.grants.values().find(|grant| grant.listens)?;
+            Some((*worker, wanted_text(&grant.asked)))
+        });
+        for (worker, address) in listening.collect::<Vec<_>>() {
+            if self.lacking(worker).is_none() {
+                self.is_ready(worker, address, out);
+            }
+        }
+    }
+
+    fn is_ready(&mut self, worker: UniqueId, address: String, out: &mut Vec<Action>) {
+        self.stands(worker);
+        out.push(Action::Report(Report::Listening { worker, address }));
+    }
+
+    /// What a worker that leaves has closed is served until its process is gone.
+    fn still_serves(&mut self, worker: UniqueId) {
+        if let Some(channel) =
+            self.channels.get(&worker).filter(|channel| channel.stands && channel.is_open())
+        {
+            let sockets = self.listens_on(channel);
+            self.served.serves(worker, channel.slot, channel.generation, sockets);
+        }
+    }
+
+    /// The inherited sockets that the worker listens on, of each group the first.
+    fn listens_on(&self, channel: &Channel) -> BTreeSet<ListenerId> {
+        let listening = channel.grants.values().filter(|grant| grant.listens);
+        listening.filter_map(|grant| self.claims.first_of_group(grant.listener)).collect()
     }
 
     pub(super) fn close(&mut self, worker: UniqueId, key: &Key, out: &mut Vec<Action>) {
@@ -115,6 +195,9 @@ impl Primary {
         if let Some(rotation) = self.rotations.get_mut(&grant.listener) {
             rotation.unsubscribe(worker);
         }
+        self.still_serves(worker);
+        self.settle(out);
+        let Some(channel) = self.channels.get(&worker) else { return };
         // A worker that leaves is followed by another, which will ask for the same socket.
         if channel.is_open() {
             self.close_unused(grant.listener, out);
@@ -155,17 +238,5 @@ fn sock_name(listen: &Listen, address: Option<&Address>) -> Option<SockName> {
         (Address::Unix(_) | Address::Abstract(_), _) => {
             wanted.map(|port| SockName { address: "::".to_owned(), v6: true, port })
         }
-    }
-}
-
-/// A `listen()` as people write it.
-fn wanted_text(listen: &Listen) -> String {
-    let address = listen.address.as_deref().map(|address| address.replace('\0', "@"));
-    match (listen.fd, listen.port.filter(|port| *port >= 0), address) {
-        (Some(fd), _, _) => format!("fd {fd}"),
-        (None, Some(port), None) => format!("port {port}"),
-        (None, Some(port), Some(address)) if address.contains(':') => format!("[{address}]:{port}"),
-        (None, Some(port), Some(address)) => format!("{address}:{port}"),
-        (None, None, address) => address.unwrap_or_else(|| "nothing".to_owned()),
     }
 }
