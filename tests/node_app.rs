@@ -39,5 +39,8 @@ mod reload;
 #[path = "node_app/serving.rs"]
 mod serving;
 #[cfg(test)]
+#[path = "node_app/sockets.rs"]
+mod sockets;
+#[cfg(test)]
 #[path = "node_app/systemd.rs"]
 mod systemd;

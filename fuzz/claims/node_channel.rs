@@ -35,6 +35,18 @@ struct World {
     next_connection: u64,
     unbound: BTreeSet<ListenerId>,
     bound: BTreeSet<ListenerId>,
+    /// A worker got the TCP socket by its own port or number.
+    named: bool,
+}
+
+/// What a query was for, as far as a claim depends on it.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// The TCP socket's own port, or its number.
+    own: bool,
+    loopback: bool,
+    /// Nobody had named the TCP socket when this was asked.
+    free: bool,
 }
 
 struct Peer {
@@ -44,8 +56,10 @@ struct Peer {
     last_seq: Option<Seq>,
     next_seq: Seq,
     /// Queries without an answer.
-    asked: BTreeSet<Seq>,
+    asked: BTreeMap<Seq, Asked>,
     keys: BTreeMap<String, bool>,
+    /// It has been given an inherited socket, or may have been.
+    may_be_ready: bool,
     /// Connections that the peer has been sent and has not answered, with the handle that they are for.
     unanswered: BTreeMap<Seq, (String, ConnectionId)>,
     /// Handles without an acknowledgement, in order.
@@ -70,6 +84,7 @@ impl World {
             next_connection: 0,
             unbound: BTreeSet::new(),
             bound: BTreeSet::new(),
+            named: false,
         }
     }
 
@@ -112,8 +127,9 @@ impl World {
             drained: false,
             last_seq: None,
             next_seq: 0,
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             keys: BTreeMap::new(),
+            may_be_ready: false,
             unanswered: BTreeMap::new(),
             passed: VecDeque::new(),
         };
@@ -125,11 +141,13 @@ impl World {
         let kind = ["4", "4", "6", "\"udp4\"", "-1", "null"][usize::from(b % 6)];
         let address = ["null", "\"::\"", "\"127.0.0.1\"", "\"/run/x\"", "\"/a\\u0000b\""][usize::from(b % 5)];
         let fd = if b == 255 { r#","fd":3"# } else { "" };
+        let own = b == 255 || (port == 80 && ["4", "6"].contains(&kind));
+        let asked = Asked { own, loopback: address == "\"127.0.0.1\"", free: !self.named };
         let Some(peer) = self.places.get_mut(&place) else { return };
         let seq = peer.next_seq;
         peer.next_seq += 1;
         if peer.open && !peer.drained {
-            peer.asked.insert(seq);
+            peer.asked.insert(seq, asked);
         }
         self.hear(place, &format!(
             r#"{{"cmd":"NODE_CLUSTER","act":"queryServer","index":{a},"address":{address},"port":{port},"addressType":{kind},"data":{{"x":{a}}},"seq":{seq}{fd}}}"#
@@ -261,6 +279,10 @@ impl World {
                     let peer = self.places.values().find(|peer| peer.id == worker);
                     assert!(peer.is_some_and(|peer| peer.drained), "only who is told to leave");
                 }
+                Action::Report(Report::Listening { worker, .. }) => {
+                    let peer = self.places.values().find(|peer| peer.id == worker);
+                    assert!(peer.is_some_and(|peer| peer.may_be_ready), "only with an inherited socket");
+                }
                 Action::Report(_) => {}
             }
         }
@@ -275,7 +297,17 @@ impl World {
         match message {
             ToWorker::Answer { ack, key, outcome, seq, .. } => {
                 peer.count(*seq);
-                let again = !peer.asked.remove(ack);
+                let asked = peer.asked.remove(ack);
+                let again = asked.is_none();
+                if let (Some(asked), false) = (asked, matches!(outcome, Outcome::Refused(_))) {
+                    self.named |= asked.own;
+                    peer.may_be_ready |=
+                        !matches!(handle, Some(Handle::Listener(listener)) if listener.0 > 2);
+                    if !asked.own && matches!(handle, Some(Handle::Listener(ListenerId(0 | 2)))) {
+                        assert!(asked.free, "a socket that was named is adopted by no other port");
+                        assert!(!asked.loopback, "loopback is not widened");
+                    }
+                }
                 assert!(!again || handle.is_some() || matches!(outcome, Outcome::Refused(_)));
                 if handle.is_some() {
                     peer.passed.push_back(*seq);

@@ -239,7 +239,7 @@ fn a_worker_of_lesser_rights_gets_no_file_and_no_privileged_port() {
             .env("OTHER_UNIX", path.display());
         let worker = pool.spawn();
         if made {
-            pool.listening(worker);
+            pool.said(worker, "ADDRESS");
             assert!(path.exists());
         } else {
             assert_eq!(pool.said(worker, "ERROR")["code"], "EACCES");
