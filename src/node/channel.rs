@@ -79,7 +79,7 @@ pub(super) struct Channel {
     pub(super) phase: Phase,
     pub(super) heard: Heard,
     pub(super) grants: BTreeMap<Key, Grant>,
-    /// The sockets that it ever was given.
+    /// The sockets that it ever was given and that are still there, of each group the first.
     pub(super) had: BTreeSet<ListenerId>,
     /// It has given a sign of readiness.
     pub(super) stands: bool,

@@ -85,6 +85,8 @@ struct Claim {
     generation: u64,
     /// The call, for people.
     wanted: String,
+    /// Its socket was bound because others had adopted the inherited one.
+    instead: bool,
 }
 
 /// One socket of the app.
@@ -197,7 +199,9 @@ impl Claims {
             // An app that asks for the socket's own port wants it there, whoever adopted it by another.
             self.disown(first);
         }
-        self.claims.insert(key, Claim { listener, fit, generation, wanted: wanted_text(listen) });
+        let instead = matches!(resolved, Resolved::Bind(_, _, Some((_, Kept::Adopted(_)))));
+        let wanted = wanted_text(listen);
+        self.claims.insert(key, Claim { listener, fit, generation, wanted, instead });
         resolved
     }
 
@@ -310,6 +314,11 @@ impl Claims {
     /// No worker that adopted this socket lives any more, or its own port was asked for.
     pub(super) fn disown(&mut self, id: ListenerId) {
         self.claims.retain(|_, claim| claim.listener != id || claim.fit != Fit::Adopted);
+    }
+
+    /// It was bound because others had adopted the inherited one.
+    pub(super) fn is_instead(&self, id: ListenerId) -> bool {
+        self.claims.values().any(|claim| claim.listener == id && claim.instead)
     }
 
     /// A socket was made.

@@ -226,10 +226,12 @@ pub enum Kept {
 impl fmt::Display for Kept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Loopback => f.write_str("that takes more than what comes from this machine"),
-            Self::OwnPort => {
-                f.write_str("it is for those who name its own port or number, as the app has done")
-            }
+            Self::Loopback => f.write_str(
+                "that takes more than what comes from this machine (let the app listen on PORT, or without a host)",
+            ),
+            Self::OwnPort => f.write_str(
+                "it is for those who name its own port or number, as the app has done (restart the unit, if that has changed)",
+            ),
             Self::Adopted(call) => write!(
                 f,
                 "workers have it that asked for {call} (let the app read PORT; or restart the unit, if its port has changed)"

@@ -60,7 +60,7 @@ impl Primary {
         // A number is enough; what comes with it has no bounds.
         let asked = Listen { address: query.listen.address.clone().filter(|_| !named), ..query.listen };
         channel.grants.insert(key.clone(), Grant { listener, shared, asked, listens: false });
-        channel.had.extend(self.claims.first_of_group(listener));
+        channel.had.insert(self.claims.first_of_group(listener).unwrap_or(listener));
         let outcome = if shared {
             let real = address.as_ref().and_then(port_of);
             let wanted = query.listen.port.and_then(|port| u16::try_from(port).ok());
@@ -146,11 +146,17 @@ impl Primary {
 
     /// The worker's process is gone: what only it served, or had adopted, is anybody's.
     pub(super) fn forget(&mut self, worker: UniqueId, out: &mut Vec<Action>) {
-        let had = self.channels.remove(&worker).map(|channel| channel.had).unwrap_or_default();
-        let orphans =
-            had.iter().filter(|socket| !self.channels.values().any(|other| other.had.contains(socket)));
-        orphans.for_each(|socket| self.claims.disown(*socket));
         self.served.gone(worker);
+        if let Some(Channel { mut had, stands, .. }) = self.channels.remove(&worker) {
+            had.retain(|socket| !self.channels.values().any(|other| other.had.contains(socket)));
+            for orphan in had {
+                self.claims.disown(orphan);
+                // The call never came to anything; when it is made again the inherited socket may be free.
+                if !stands && self.claims.is_instead(orphan) {
+                    self.close_unused(orphan, out);
+                }
+            }
+        }
         self.settle(out);
     }
 
@@ -211,6 +217,9 @@ impl Primary {
             return;
         }
         self.claims.remove(listener);
+        self.channels.values_mut().for_each(|channel| {
+            channel.had.remove(&listener);
+        });
         let abandoned = self.rotations.remove(&listener).map(|mut rotation| rotation.abandon());
         let abandoned = abandoned.unwrap_or_default().into_iter();
         out.extend(abandoned.map(|connection| Action::CloseConnection { connection }));

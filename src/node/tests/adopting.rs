@@ -112,3 +112,33 @@ fn the_log_names_the_call_that_has_the_socket_and_the_way_out() {
          asked for port 3000 (let the app read PORT; or restart the unit, if its port has changed)"
     );
 }
+
+#[test]
+fn a_port_that_came_to_nothing_adopts_when_nobody_has_the_socket_any_more() {
+    let mut world = World::new(vec![tcp("[::]:80")], SHARED, 1);
+    assert_eq!(world.outcome(1, PORT_3000), ADOPTED);
+    world.primary.open(worker(2), 0, 2, SHARED);
+    assert!(kept(&world.listen(2, PORT_9090)).is_some());
+    let bound = ListenerId(1);
+    let _ = world.primary.bound(bound, Ok(Address::Inet("[::]:9090".parse().unwrap())));
+    world.hear(2, &format!(r#"{{"cmd":"NODE_CLUSTER","act":"listening","index":0,{PORT_9090},"seq":2}}"#));
+    world.drain(2);
+    let gone = world.primary.exited(world.now, worker(2));
+    assert_eq!(gone, [Action::CloseListener { listener: bound }], "the release was not ready");
+    let _ = world.primary.exited(world.now, worker(1));
+    world.primary.open(worker(3), 0, 1, SHARED);
+    assert_eq!(world.outcome(3, PORT_9090), ADOPTED, "the new code is not locked out");
+}
+
+#[test]
+fn a_port_of_its_own_that_a_ready_worker_had_stays_bound_while_all_workers_are_gone() {
+    let mut world = World::new(vec![tcp("[::]:80")], SHARED, 1);
+    assert_eq!(world.outcome(1, PORT_3000), ADOPTED);
+    world.listen(1, PORT_9090);
+    let _ = world.primary.bound(ListenerId(1), Ok(Address::Inet("[::]:9090".parse().unwrap())));
+    world.hear(1, &format!(r#"{{"cmd":"NODE_CLUSTER","act":"listening","index":0,{PORT_80},"seq":2}}"#));
+    assert_eq!(world.primary.exited(world.now, worker(1)), []);
+    world.primary.open(worker(2), 0, 1, SHARED);
+    assert_eq!(world.outcome(2, PORT_9090), Outcome::Handle { check_port: true }, "as before");
+    assert_eq!(world.outcome(2, PORT_3000), ADOPTED);
+}
