@@ -9,10 +9,10 @@
 //! anybody has asked for its own. What is meant for this machine alone adopts nothing that others reach.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::bind::{BindAddress, BindRequest, abstract_text};
+use super::fit::{Fit, fit, is_loopback};
 use super::report::{Kept, Policy};
 use super::{ListenerId, MAX_BOUND, MAX_CLAIMS, errno};
 use crate::plan::{Address, SocketKind, Unmatched};
@@ -30,21 +30,6 @@ pub struct Inherited {
     pub kind: SocketKind,
     /// Where it is bound; paths with symbolic links resolved.
     pub address: Address,
-}
-
-/// How well a socket fits what was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fit {
-    /// As asked.
-    Exact,
-    /// The app asked for one address, the socket takes all.
-    Wider,
-    /// The app asked for all addresses, the socket takes one.
-    Narrower,
-    /// Another port or path: the only inherited socket there is.
-    Adopted,
-    /// Not inherited: ganger bound it.
-    Bound,
 }
 
 /// Whose rights a worker has, compared with ganger's.
@@ -356,42 +341,6 @@ impl Claims {
         };
         let bound = self.listeners.iter().filter(|(_, listener)| !listener.inherited);
         bound.map(|(id, _)| *id).filter(|id| !wanted(id)).collect()
-    }
-}
-
-/// How an inherited socket fits a wish; `None`: not at all.
-fn fit(wanted: &BindAddress, have: &Address) -> Option<Fit> {
-    match (wanted, have) {
-        (BindAddress::Any { port }, Address::Inet(have)) => inet_fit(None, *port, *have),
-        (BindAddress::Inet(wanted), Address::Inet(have)) => inet_fit(Some(wanted.ip()), wanted.port(), *have),
-        (BindAddress::Unix(wanted), Address::Unix(have)) => (wanted == have).then_some(Fit::Exact),
-        (BindAddress::Abstract(wanted), Address::Abstract(have)) => (wanted == have).then_some(Fit::Exact),
-        (
-            BindAddress::Any { .. } | BindAddress::Inet(_) | BindAddress::Unix(_) | BindAddress::Abstract(_),
-            Address::Inet(_) | Address::Unix(_) | Address::Abstract(_),
-        ) => None,
-    }
-}
-
-fn inet_fit(wanted: Option<IpAddr>, port: u16, have: SocketAddr) -> Option<Fit> {
-    if port == 0 || port != have.port() {
-        return None;
-    }
-    let wanted = wanted.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_unspecified());
-    let have = Some(have.ip().to_canonical()).filter(|ip| !ip.is_unspecified());
-    match (wanted, have) {
-        (None, None) => Some(Fit::Exact),
-        (Some(_), None) => Some(Fit::Wider),
-        (None, Some(_)) => Some(Fit::Narrower),
-        (Some(wanted), Some(have)) => (wanted == have).then_some(Fit::Exact),
-    }
-}
-
-/// Nobody beyond this machine reaches it. A unix socket is no such thing: it is often a proxy's.
-fn is_loopback(address: &Address) -> bool {
-    match address {
-        Address::Inet(address) => address.ip().to_canonical().is_loopback(),
-        Address::Unix(_) | Address::Abstract(_) => false,
     }
 }
 

@@ -10,6 +10,7 @@ mod bind;
 mod channel;
 mod claims;
 mod connection;
+mod fit;
 mod hub;
 mod launch;
 mod primary;
@@ -27,8 +28,9 @@ use std::time::Duration;
 
 pub use bind::{BindAddress, BindRequest};
 pub use channel::Heard;
-pub use claims::{Fit, Inherited};
+pub use claims::Inherited;
 pub use connection::{Connection, ConnectionError, Incoming, Received};
+pub use fit::Fit;
 pub use hub::{Hub, HubError, InheritedSocket, Turn};
 pub use launch::{
     ATTACH_FD, CHANNEL_FD, Launch, REMOVED, Setting, Way, environment, is_deno, is_node_command, launch,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::channel::Heard;
-use super::claims::Fit;
+use super::fit::Fit;
 use super::{BindRequest, ConnectionId, ListenerId, UniqueId};
 use crate::plan::{Balance, Unmatched};
 use crate::proto::node::{FrameError, ToWorker, UserText};
