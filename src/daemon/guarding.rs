@@ -44,18 +44,19 @@ impl World {
         }
     }
 
-    /// A worker left: has it taken a socket file with it?
+    /// A worker is ready, or left: has it taken a socket file away, before it listened or at its exit?
     pub(super) fn check_socket_files(&mut self) {
-        let missing: Vec<String> = self
+        let missing: Vec<(String, bool)> = self
             .socket_files
             .iter()
             .filter(|file| !file.is_intact())
-            .map(|file| file.path().display().to_string())
+            .map(|file| (file.path().display().to_string(), self.bound.contains(file)))
             .collect();
-        for path in missing {
+        for (path, is_bound_here) in missing {
+            let anew = if is_bound_here { "start ganger anew" } else { "restart the .socket unit" };
             self.warn_once(format!(
-                "the socket file {path} was removed or replaced, probably by a worker at its exit: nobody can \
-                 connect any more; restart the .socket unit, and keep the app from unlinking it"
+                "the socket file {path} was removed or replaced, probably by a worker: nobody can connect any more; \
+                 keep the app from unlinking it before it listens and at its exit, and {anew}"
             ));
         }
     }

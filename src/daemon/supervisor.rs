@@ -231,6 +231,7 @@ impl Supervisor {
             Announcement::WorkerReady { worker, .. } => {
                 self.world.stop_looking(*worker);
                 self.world.check_claim(*worker);
+                self.world.check_socket_files();
             }
             Announcement::WorkerDraining { worker, .. } => self.world.stop_looking(*worker),
             Announcement::WorkerExited { .. } => self.world.check_socket_files(),

@@ -55,3 +55,17 @@ require('child_process').spawnSync(process.execPath, ['server.js'], { stdio: 'in
     );
     run.stop();
 }
+
+#[test]
+fn an_app_that_unlinks_its_own_socket_before_it_listens_is_told_so() {
+    let config = "command = ['node', 'server.js']\nlisten = ['@DIR@/web']\nworkers = 1";
+    let server = "
+const path = `${process.cwd()}/web`;
+try { require('fs').unlinkSync(path); } catch {}
+require('http').createServer((_, response) => response.end('x')).listen(path);";
+    let run = App::with(&newest(), config).file("server.js", server).start();
+    let line = run.said("was removed or replaced");
+    assert!(line.contains(run.path("web").to_str().unwrap()), "{line}");
+    assert!(line.contains("before it listens"), "{line}");
+    run.stop();
+}

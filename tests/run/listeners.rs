@@ -54,6 +54,23 @@ fn f24_a_socket_file_that_a_worker_unlinked_is_announced() {
 }
 
 #[test]
+fn f24_a_socket_file_that_a_worker_unlinked_before_it_listened_is_announced_once() {
+    let script = "import os, select, socket\ns = socket.socket(fileno=3)\nos.unlink(s.getsockname())\n\
+                  poll = select.epoll()\npoll.register(s)\npoll.poll()";
+    let stage = Stage::new(
+        "command = ['python3', '@DIR@/bad.py']\nlisten = ['@DIR@/web']\nworkers = 1\nready.when = 'listening'",
+    );
+    std::fs::write(stage.path("bad.py"), script).unwrap();
+    let run = stage.start();
+    run.said("worker 0 is ready");
+    let line = run.said("was removed or replaced");
+    assert!(line.contains(run.path("web").to_str().unwrap()), "{line}");
+    assert!(line.contains("nobody can connect any more") && line.ends_with("start ganger anew"), "{line}");
+    run.stop();
+    assert_eq!(run.count("was removed or replaced"), 1);
+}
+
+#[test]
 fn f24_a_socket_file_of_ganger_goes_with_it_and_that_of_another_stays() {
     let run = beside_a_server("", "@DIR@/web");
     let path = run.path("web");
