@@ -462,6 +462,8 @@ mod tests {
         assert_eq!(run("bun a.js"), Err(LaunchError::Bun));
         assert_eq!(run("npm run dev"), Err(LaunchError::Supervisor("nodemon".into())));
         assert_eq!(run("node --watch a.js"), Err(LaunchError::Supervisor("node --watch".into())));
+        let text = run("npm run dev").unwrap_err().to_string();
+        assert!(text.ends_with("name the app's own command; for development start nodemon without ganger"));
         assert_eq!(run("npm run nothing"), Err(LaunchError::NoSuchScript("nothing".into())));
         assert!(matches!(run("npm run loop"), Err(LaunchError::Ring(_))));
         assert_eq!(run("deno run a.ts").unwrap().notes, [LaunchNote::Deno]);

@@ -80,7 +80,7 @@ impl fmt::Display for LaunchError {
             ),
             Self::Supervisor(name) => write!(
                 f,
-                "{name} restarts the app by itself and would take the channel: name the app's own command, ganger does the rest ([watch] for development)"
+                "{name} restarts the app by itself and would take the channel: name the app's own command; for development start {name} without ganger"
             ),
             Self::Mode(option) => write!(f, "node {option} serves nothing: name the app's own command"),
             Self::Bun => f.write_str(
