@@ -12,6 +12,12 @@ use super::words::is_variable_name;
 /// The most variables of one app.
 pub(super) const MAX_VARIABLES: usize = 10_000;
 
+/// A setting of the drain preload's, and so the user's: how long an idle connection has for one more request, in
+/// milliseconds.
+const IDLE_GRACE: &str = "GANGER_IDLE_GRACE_MS";
+/// The longest such time.
+const MAX_IDLE_GRACE_MS: u32 = 60_000;
+
 /// Variables by which a service manager or ganger speaks to one process: each worker gets its own.
 pub(super) fn is_gangers(name: &str) -> bool {
     matches!(
@@ -32,7 +38,7 @@ pub(super) fn is_gangers(name: &str) -> bool {
 
 /// What is wrong with the name of a variable.
 fn name_fault(at: At, what: &str, name: &str) -> Option<Complaint> {
-    if is_gangers(name) {
+    if is_gangers(name) && name != IDLE_GRACE {
         let complaint =
             Complaint::error(at, format!("{what} sets `{name}`, which ganger sets for each worker"));
         return Some(complaint.hint("leave it out"));
@@ -45,6 +51,16 @@ fn name_fault(at: At, what: &str, name: &str) -> Option<Complaint> {
     Some(match name.strip_prefix("export ") {
         Some(_) => complaint.hint("no shell reads this file: leave `export` out"),
         None => complaint,
+    })
+}
+
+/// What is wrong with the value of a variable that ganger's own preload reads.
+fn value_fault(at: At, what: &str, name: &str, value: &str) -> Option<Complaint> {
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let is_good = is_number && value.parse().is_ok_and(|number: u32| number <= MAX_IDLE_GRACE_MS);
+    (name == IDLE_GRACE && !is_good).then(|| {
+        let complaint = Complaint::error(at, format!("{what}: `{name}` is no time that it can be"));
+        complaint.expected("whole milliseconds, 0 to 60000")
     })
 }
 
@@ -72,7 +88,10 @@ pub(super) fn table_value(name: &str, name_at: &At, value: &Value) -> Result<Str
     if text.len() > MAX_WORD_BYTES - name.len() - 1 {
         return Err(wrong("is longer than 128 KiB"));
     }
-    Ok(text)
+    match value_fault(name_at.clone(), "[env]", name, &text) {
+        Some(fault) => Err(Box::new(fault)),
+        None => Ok(text),
+    }
 }
 
 /// Reads the text of an environment file: assignments in their order, and all faults.
@@ -101,7 +120,10 @@ pub(super) fn read_file(path: &Path, text: &str) -> (Vec<(String, String)>, Vec<
                     format!("the value of `{name}` holds a NUL character or is longer than 128 KiB"),
                 ));
             }
-            Ok(value) => variables.push((name, value)),
+            Ok(value) => match value_fault(at, "the file", &name, &value) {
+                Some(fault) => faults.push(fault),
+                None => variables.push((name, value)),
+            },
             Err(quote) => {
                 faults.push(Complaint::error(at, format!("the quote {quote} of `{name}` is not closed")));
             }
@@ -249,6 +271,20 @@ mod tests {
             ("A=x$HOME", "A", "x$HOME"),
         ] {
             assert_eq!(good(text), [(name.to_owned(), value.to_owned())], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_grace_of_idle_connections_is_the_users_in_whole_milliseconds_up_to_a_minute() {
+        for value in ["0", "3000", "60000"] {
+            let text = format!("GANGER_IDLE_GRACE_MS={value}");
+            assert_eq!(good(&text), [("GANGER_IDLE_GRACE_MS".to_owned(), value.to_owned())]);
+        }
+        for value in ["", "60001", "-1", "+1", "1.5", "1s", "99999999999"] {
+            let (variables, faults) =
+                read_file(Path::new("x.env"), &format!("GANGER_IDLE_GRACE_MS={value}\nA=1"));
+            assert_eq!(variables, [("A".to_owned(), "1".to_owned())], "{value}");
+            assert_eq!(faults.len(), 1, "{value}: {faults:?}");
         }
     }
 
