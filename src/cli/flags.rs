@@ -40,6 +40,14 @@ const HOST: Flag = Flag::valued(
     "Run the command on another machine, over ssh",
 );
 const JSON: Flag = Flag::switch(FlagId::Json, None, "json", "Print JSON of a stable shape");
+const NAME: Flag = Flag::valued(
+    FlagId::Name,
+    None,
+    "name",
+    "NAME",
+    Complete::Nothing,
+    "Call the app so, and not as its file or its command",
+);
 const LISTEN: Flag = Flag {
     id: FlagId::Listen,
     short: None,
@@ -129,12 +137,13 @@ pub(crate) const VERBS: &[Verb] = &[
     Verb {
         operands: &[Operand::maybe("APP|FILE", Complete::AppOrFile)],
         trailing: Some("CMD"),
-        flags: &[&LISTEN, &WORKERS, &READY, &PROFILE, &USER],
+        flags: &[&NAME, &LISTEN, &WORKERS, &READY, &PROFILE, &USER],
         about: &[
             "Stays in the foreground: this is what ExecStart= of a unit calls. Sockets that systemd passes are \
              taken over; without them the addresses of --listen or of the configuration are bound.",
             "APP is looked up as APP.toml in the configuration directories; a word with a slash or the ending \
-             .toml is a file. A command behind -- needs no configuration at all.",
+             .toml is a file. A command behind -- needs no configuration at all: the app is called as its \
+             program, or as its script when that is an interpreter (node server.js: server).",
         ],
         ..Verb::plain(VerbId::Run, "run", "Run an app: keep its workers alive behind its sockets")
     },

@@ -31,6 +31,7 @@ pub(crate) enum FlagId {
     User,
     Host,
     Json,
+    Name,
     Listen,
     Workers,
     Ready,

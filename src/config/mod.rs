@@ -17,6 +17,7 @@ mod keys;
 mod kind;
 mod listen;
 mod loaded;
+mod naming;
 mod near;
 mod probe;
 mod scan;
@@ -74,6 +75,8 @@ impl Subject {
 /// Settings of the command line; they stand above every file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
+    /// `--name`: of the app, in place of its file's or its command's.
+    pub name: Option<AppName>,
     /// `--listen`, in the grammar of the `listen` key; replaces the files' addresses when not empty.
     pub listen: Vec<String>,
     /// `--workers`, in the grammar of the `workers` key.
@@ -114,7 +117,7 @@ pub fn load(request: &Request) -> Result<Loaded, Diagnostics> {
             }
         },
         Subject::File(path) => match app_of_file(path) {
-            Ok(app) => (app, search::file(path, &mut load.report)),
+            Ok(app) => (request.flags.name.clone().unwrap_or(app), search::file(path, &mut load.report)),
             Err(complaint) => return Err(load.fail(*complaint)),
         },
     };
@@ -140,18 +143,16 @@ pub fn load(request: &Request) -> Result<Loaded, Diagnostics> {
     load.finish(app, At::Path(found.main, None), request.profile.as_deref(), &request.flags)
 }
 
-/// Makes a plan from the command line alone; the app is called as its program.
+/// Makes a plan from the command line alone; without a name the app is called as its program, or as its script when
+/// that is an interpreter.
 ///
 /// # Errors
 /// Every flag that does not pass.
 pub fn from_flags(flags: &Flags, cpus: u32) -> Result<Loaded, Diagnostics> {
-    let program =
-        flags.command.first().and_then(|first| Path::new(first).file_stem()).and_then(OsStr::to_str);
-    let app = program.and_then(|name| AppName::new(name).ok());
     let load = Load::new(cpus);
-    match app.map_or_else(|| AppName::new("app"), Ok) {
-        Ok(app) => load.finish(app, At::Flag("--"), None, flags),
-        Err(error) => Err(load.fail(Complaint::error(At::Flag("--"), error.to_string()))),
+    match flags.name.clone().or_else(|| naming::of_command(&flags.command)) {
+        Some(app) => load.finish(app, At::Flag("--"), None, flags),
+        None => Err(load.fail(Complaint::error(At::Flag("--"), "the command makes no app's name"))),
     }
 }
 

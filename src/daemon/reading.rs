@@ -26,6 +26,7 @@ impl Reader {
     /// What `ganger run` was asked for.
     pub(super) fn new(request: &RunRequest) -> Self {
         let flags = Flags {
+            name: request.name.clone(),
             listen: request.listen.clone(),
             workers: request.workers.clone(),
             ready: request.ready.clone(),

@@ -11,6 +11,8 @@ use crate::plan::AppName;
 pub struct RunRequest {
     /// Which app, or which file; `None`: the command alone says everything.
     pub target: Option<Target>,
+    /// `--name`: what the app is called, whatever its file or its command says.
+    pub name: Option<AppName>,
     /// `--listen`, in order.
     pub listen: Vec<String>,
     /// `--workers`.

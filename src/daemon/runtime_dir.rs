@@ -8,8 +8,10 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use crate::os::sockets;
 use crate::plan::AppName;
 
 /// The directory that holds the runtime directories of system apps.
@@ -81,6 +83,14 @@ impl Surroundings {
 #[must_use]
 pub fn runtime_dir(app: &AppName, user_mode: bool) -> Option<PathBuf> {
     Surroundings::of_this_process(user_mode).runtime_dir(app, Path::is_dir)
+}
+
+/// The supervisor that answers on the private socket at `path`, by its pid: 0 when that cannot be seen from here;
+/// `None`: nobody does.
+#[must_use]
+pub fn who_serves(path: &Path) -> Option<u32> {
+    let connection = UnixStream::connect(path).ok()?;
+    Some(sockets::peer_credentials(&connection).map_or(0, |peer| peer.pid))
 }
 
 #[cfg(test)]

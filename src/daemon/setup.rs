@@ -34,7 +34,7 @@ use super::inbox::Inbox;
 use super::output::{self, Output};
 use super::reading::Reader;
 use super::repeating::Repeated;
-use super::request::RunRequest;
+use super::request::{RunRequest, Target};
 use super::runtime_dir::{self, PRIVATE_SOCKET};
 use super::subjects::{Subject, Subjects};
 use super::supervisor::{Callers, MAX_FINDINGS, Supervisor};
@@ -150,8 +150,13 @@ async fn serve(
     signals: Signals,
     out: &mut Notifier,
 ) -> Result<(), Fatal> {
-    let (listeners, bound) = listeners(plan)?;
     let directory = runtime_directory(request, plan)?;
+    let private = directory.join(PRIVATE_SOCKET);
+    // Before anything is made there: what stands there is the other one's.
+    if let Some(pid) = runtime_dir::who_serves(&private) {
+        return Err(runs_already(request, plan, pid));
+    }
+    let (listeners, bound) = listeners(plan)?;
     let mut world = world(request, plan, listeners, bound, directory.join(NOTIFY_SOCKET))?;
     let now = clock::now();
     let seed = u64::from(std::process::id()) ^ u64::try_from(clock::wall().as_nanos()).unwrap_or(u64::MAX);
@@ -163,7 +168,6 @@ async fn serve(
     let (findings, found) = mpsc::channel(MAX_FINDINGS);
     let hub = Hub::new(identity(plan, &world), seen, asks, notices.clone());
     world.messages = Some(hub.messages());
-    let private = directory.join(PRIVATE_SOCKET);
     let listener = dbus::bind(&private)
         .map_err(|error| Fatal::Setup(format!("failed to listen on {}: {error}", private.display())))?;
     let _private = Server::private(listener, hub.clone()).map_err(io_failed("serve the private socket"))?;
@@ -202,6 +206,16 @@ async fn serve(
     clean_up(&supervisor.world, &private);
     *out = std::mem::take(&mut supervisor.notifier);
     failure.map_or(Ok(()), |reason| Err(Fatal::Hopeless(reason)))
+}
+
+/// The app has a supervisor.
+fn runs_already(request: &RunRequest, plan: &Plan, pid: u32) -> Fatal {
+    let pid = if pid == 0 { String::new() } else { format!(" (pid {pid})") };
+    let way_out = match request.target {
+        Some(Target::App(_)) => "",
+        Some(Target::File(_)) | None => "; give this one another name with --name",
+    };
+    Fatal::Setup(format!("an app called {} runs already{pid}{way_out}", plan.app))
 }
 
 /// The sockets that systemd passed, else those that the plan names.

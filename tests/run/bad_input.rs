@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use crate::stage::{From, Run, Stage, is_root};
 
@@ -155,4 +155,39 @@ fn words_that_are_no_command_line_are_refused() {
         assert_eq!(run.ended(), "exit 2", "{args:?}");
         assert_eq!(run.count("panicked"), 0, "{args:?}");
     }
+}
+
+#[test]
+fn an_app_of_a_name_that_runs_already_is_refused_and_another_name_helps() {
+    let words = |name| {
+        let front =
+            ["run", "--user", "--listen", "127.0.0.1:0", "-w", "1", "--ready", "started", "--name", name];
+        [&front[..], &["--", "python3", "-c", "import time; time.sleep(1000)"]].concat()
+    };
+    let stage = Stage::empty().env("XDG_RUNTIME_DIR", "@DIR@").args(&words("server"));
+    let run = stage.start();
+    run.said("info: ready");
+    let notify = std::fs::metadata(run.path("ganger/server/notify")).unwrap().ino();
+    let again = |name| {
+        let mut command = run.client_command(&words(name));
+        command.env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", run.path(""));
+        command
+    };
+    let output = again("server").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let wanted = format!(
+        "an app called server runs already (pid {}); give this one another name with --name",
+        run.pid()
+    );
+    assert!(text.contains(&wanted), "{text}");
+    assert_eq!(std::fs::metadata(run.path("ganger/server/notify")).unwrap().ino(), notify, "untouched");
+
+    let mut other = again("other").stderr(std::process::Stdio::null()).spawn().unwrap();
+    let private = run.path("ganger/other/private");
+    assert!(harness::wait_until(|| std::os::unix::net::UnixStream::connect(&private).is_ok()));
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(other.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(other.wait().unwrap().success());
+    run.stop();
 }

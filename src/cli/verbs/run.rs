@@ -7,6 +7,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::grammar::FlagId;
 use crate::cli::target;
 use crate::daemon::{Fatal, RunRequest, Target};
+use crate::plan::AppName;
 
 /// Runs a supervisor in the foreground.
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
@@ -33,8 +34,16 @@ fn request(context: &Context) -> Result<RunRequest, Failure> {
             .hint("ganger run --listen 3000 -- node server.js"));
     }
     let target = typed.operands.first().map(|_| typed.operand(0).and_then(target)).transpose()?;
+    let name = typed.text(FlagId::Name)?.map(|name| named(&name)).transpose()?;
+    if name.is_some() && matches!(target, Some(Target::App(_))) {
+        return Err(Failure::usage(
+            "--name is for files and commands: an app that is looked up has its name",
+        )
+        .hint("ganger run --name NAME ./FILE.toml"));
+    }
     Ok(RunRequest {
         target,
+        name,
         listen: typed.texts(FlagId::Listen)?,
         workers: typed.text(FlagId::Workers)?,
         ready: typed.text(FlagId::Ready)?,
@@ -42,6 +51,13 @@ fn request(context: &Context) -> Result<RunRequest, Failure> {
         command,
         user_mode: context.user_mode,
         color: context.out.look().color,
+    })
+}
+
+/// The value of `--name`.
+fn named(text: &str) -> Result<AppName, Failure> {
+    AppName::new(text).map_err(|error| {
+        Failure::usage(format!("--name \"{}\": expected {error}", crate::cli::print::harmless(text)))
     })
 }
 
@@ -57,6 +73,12 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_checked_where_it_was_typed() {
+        assert_eq!(named("api-2").unwrap().as_str(), "api-2");
+        assert!(named("a b").unwrap_err().message.starts_with("--name \"a b\": expected a name of letters"));
+    }
 
     #[test]
     fn a_word_with_a_slash_or_the_ending_toml_is_a_file() {
