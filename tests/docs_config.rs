@@ -51,7 +51,7 @@ fn every_word_that_a_key_takes_is_explained() {
 #[test]
 fn the_manual_tells_the_protocol_of_a_command_that_names_none() {
     let entry = entry(&page(), "protocol").unwrap().to_owned();
-    let sentence = match config::default_protocol(&["node".into(), "server.js".into()]) {
+    let sentence = match config::default_protocol(&["node".into(), "server.js".into()], Path::new("")) {
         Protocol::Node => {
             "Without this key \"node\" holds for the commands node, nodejs, tsx, ts-node, npm, npx, pnpm, pnpx, yarn and deno"
         }

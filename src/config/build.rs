@@ -15,23 +15,12 @@ use super::diagnostic::{At, Complaint, Report};
 use super::kind::EnvFile;
 use super::settings::Layer;
 use super::source::{self, Sources, reason};
-use super::{environment, probe};
+use super::{environment, probe, runtime};
 
-/// The protocol of a command that names none.
+/// The protocol of a command that names none, started in `directory`.
 #[must_use]
-pub fn default_protocol(argv: &[OsString]) -> Protocol {
-    if is_node_command(argv) { Protocol::Node } else { Protocol::ListenFds }
-}
-
-/// Whether `argv` runs Node.js: the program's file name is node's, or that of a launcher whose script the node
-/// room runs in its place.
-#[must_use]
-pub fn is_node_command(argv: &[OsString]) -> bool {
-    let program = argv.first().and_then(|first| Path::new(first).file_name()).and_then(|name| name.to_str());
-    matches!(
-        program,
-        Some("node" | "nodejs" | "tsx" | "ts-node" | "npm" | "npx" | "pnpm" | "pnpx" | "yarn" | "deno")
-    )
+pub fn default_protocol(argv: &[OsString], directory: &Path) -> Protocol {
+    if runtime::ends_in_node(argv, directory) { Protocol::Node } else { Protocol::ListenFds }
 }
 
 /// Makes plans from settings.
@@ -54,7 +43,7 @@ impl Builder<'_> {
             Some("listen-fds") => Protocol::ListenFds,
             Some("stdin") => Protocol::Stdin,
             Some("node") => Protocol::Node,
-            _ => default_protocol(&command.argv),
+            _ => default_protocol(&command.argv, command.directory.as_deref().unwrap_or(Path::new(""))),
         };
         let listen = self.listen(&app);
         let (ready, health) = (self.ready(protocol, workers), self.health(workers));
@@ -428,27 +417,5 @@ fn ready_when(word: Option<&str>) -> ReadyWhen {
         Some("http") => ReadyWhen::Http,
         Some("started") => ReadyWhen::Started,
         _ => ReadyWhen::Auto,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn node_is_known_by_the_file_name_of_the_program() {
-        let argv = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        for words in [
-            &["node", "x.js"][..],
-            &["/usr/bin/nodejs"],
-            &["./node_modules/.bin/tsx", "x.ts"],
-            &["npm", "start"],
-            &["deno", "run", "x.ts"],
-        ] {
-            assert!(is_node_command(&argv(words)), "{words:?}");
-        }
-        for words in [&["node.sh"][..], &["env", "node"], &["python3", "node"], &[]] {
-            assert!(!is_node_command(&argv(words)), "{words:?}");
-        }
     }
 }

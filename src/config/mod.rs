@@ -20,9 +20,11 @@ mod loaded;
 mod naming;
 mod near;
 mod probe;
+mod runtime;
 mod scan;
 mod search;
 mod settings;
+mod shell;
 mod signal;
 mod source;
 mod value;
@@ -40,11 +42,12 @@ use settings::Layer;
 use source::Sources;
 use value::{Value, What};
 
-pub use build::{default_protocol, is_node_command};
+pub use build::default_protocol;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use keys::{KEYS, Key, Standard};
 pub use kind::Kind;
 pub use loaded::{EffectiveKey, Loaded};
+pub use runtime::is_node_command;
 pub use search::{Dirs, known_apps};
 
 /// Which configuration is asked for.

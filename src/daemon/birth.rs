@@ -181,7 +181,17 @@ impl World {
         self.by_pid.insert(pid, worker);
         let state = ProcessState::Starting(spawning, token);
         let group = group.take();
-        let process = Process { slot, generation, pid, state, group, ready_fd, lookout, draining: false };
+        let process = Process {
+            slot,
+            generation,
+            pid,
+            state,
+            group,
+            ready_fd,
+            lookout,
+            saw_node: false,
+            draining: false,
+        };
         self.processes.insert(worker, process);
         Ok(())
     }

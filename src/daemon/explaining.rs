@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use tracing::warn;
 
+use crate::config;
 use crate::node::Heard;
 use crate::os::kin;
 use crate::os::procfs::{self, Held};
@@ -89,6 +90,23 @@ impl World {
         };
         if let Some(reason) = reason {
             self.warn_of(worker, &reason);
+        }
+        self.name_the_protocol(worker);
+    }
+
+    /// Node behind a program that ganger does not see through does not look for its sockets where they are: its
+    /// workers bind a port of their own, and all but one find it in use and leave before they are ready.
+    pub(super) fn name_the_protocol(&mut self, worker: WorkerId) {
+        let (Some(plan), Some(process)) = (self.plan_of(worker), self.processes.get(&worker)) else {
+            return;
+        };
+        let is_behind = plan.protocol == Protocol::ListenFds && !config::is_node_command(&plan.command.argv);
+        if is_behind && process.saw_node {
+            self.warn_once(
+                "command runs Node.js behind another program, and its sockets are descriptors from 3 on: set \
+                 protocol = \"node\" for an app that calls listen() with a port or a path"
+                    .to_owned(),
+            );
         }
     }
 

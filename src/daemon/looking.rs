@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use crate::config;
 use crate::os::procfs::{self, Memory};
 use crate::os::sock_diag;
 use crate::plan::{Address, HealthCheck, HttpProbe, ProbeAddress};
@@ -38,10 +39,12 @@ impl World {
             // The worker's connections may be many: they are gone through only when looks have become rare.
             let is_rare = lookout.is_rare();
             let pids = process.pids();
+            process.saw_node = runs_node(&pids);
             let up =
                 waits_on_any(&pids, &inodes) || (is_rare && sock_diag::holds_accepted(&pids, &addresses));
             if up {
                 process.lookout = None;
+                process.saw_node = false;
                 listening.push(*worker);
             }
         }
@@ -54,6 +57,7 @@ impl World {
     pub(super) fn stop_looking(&mut self, worker: WorkerId) {
         if let Some(process) = self.processes.get_mut(&worker) {
             process.lookout = None;
+            process.saw_node = false;
         }
     }
 
@@ -126,6 +130,10 @@ impl World {
 /// One of the worker's processes (its main one, or one behind a wrapper or a prefork server) waits on a listener.
 fn waits_on_any(pids: &[u32], inodes: &[u64]) -> bool {
     pids.iter().any(|pid| inodes.iter().any(|inode| procfs::waits_on(*pid, *inode).is_some()))
+}
+
+fn runs_node(pids: &[u32]) -> bool {
+    pids.iter().any(|pid| procfs::program(*pid).is_some_and(|program| config::is_node_command(&[program])))
 }
 
 /// The memory of a worker's processes, in bytes.

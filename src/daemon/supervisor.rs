@@ -234,7 +234,12 @@ impl Supervisor {
                 self.world.check_socket_files();
             }
             Announcement::WorkerDraining { worker, .. } => self.world.stop_looking(*worker),
-            Announcement::WorkerExited { .. } => self.world.check_socket_files(),
+            Announcement::WorkerExited { worker, expected, .. } => {
+                self.world.check_socket_files();
+                if !expected {
+                    self.world.name_the_protocol(*worker);
+                }
+            }
             // Reading a configuration and starting a pool is over; what comes now is mostly sleep.
             Announcement::PoolReady | Announcement::ReloadFinished { .. } => memory::give_back(),
             Announcement::WorkerStarted { .. }

@@ -98,6 +98,8 @@ pub(super) struct Process {
     pub(super) group: Option<Group>,
     pub(super) ready_fd: Option<(OwnedFd, Token)>,
     pub(super) lookout: Option<Lookout>,
+    /// One of its processes ran Node.js when it was looked at last, before it was ready.
+    pub(super) saw_node: bool,
     /// It was asked to leave.
     pub(super) draining: bool,
 }

@@ -12,6 +12,7 @@ mod waiting;
 mod tests;
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::time::Duration;
@@ -166,6 +167,12 @@ pub fn holds_socket(pid: u32, inode: u64) -> Option<bool> {
     let wanted = format!("socket:[{inode}]");
     let mut holds = false;
     each_fd(pid, |_, target| holds |= target == wanted).then_some(holds)
+}
+
+/// The file name of the program that `pid` runs; `None` when it may not be seen.
+#[must_use]
+pub fn program(pid: u32) -> Option<OsString> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()?.file_name().map(OsStr::to_owned)
 }
 
 /// The inodes of all sockets that these processes hold.

@@ -71,6 +71,14 @@ impl App {
         self
     }
 
+    /// A program of the app.
+    pub(crate) fn executable(self, name: &str, content: &str) -> Self {
+        let app = self.file(name, content);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(app.stage.path(name), mode).unwrap();
+        app
+    }
+
     /// Further lines of the configuration.
     pub(crate) fn configured(self, lines: &str) -> Self {
         let file = self.stage.path("app.toml");

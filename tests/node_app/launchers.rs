@@ -61,10 +61,29 @@ fn typescript_by_tsx_serves_however_it_is_called() {
 
 #[test]
 fn shells_and_small_wrappers_pass_the_channel_on() {
-    for command in ["['sh', '-c', 'exec node server.js']", "['env', 'X=1', 'nice', 'node', 'server.js']"] {
-        let command = format!("{command}\nprotocol = 'node'");
-        serves(&command).stop();
+    for command in [
+        "['sh', '-c', 'exec node server.js']",
+        "['env', 'X=1', 'nice', 'node', 'server.js']",
+        "['@DIR@/first-line']",
+        "['@DIR@/start.sh']",
+    ] {
+        eprintln!("{command}");
+        let run = app(command)
+            .executable("first-line", &format!("#!/usr/bin/env node\n{SERVER}"))
+            .executable("start.sh", "#!/bin/sh\nset -e\ncd \"$(dirname \"$0\")\"\nnode server.js\n")
+            .serve();
+        until_all_answered(&run, &["0", "1"]);
+        run.stop();
     }
+}
+
+#[test]
+fn a_shell_that_serves_with_another_program_keeps_its_descriptors() {
+    let server = "import select, socket\nserver = socket.socket(fileno=3)\npoll = select.epoll()\n\
+                  poll.register(server)\npoll.poll()";
+    let run = app("['sh', '-c', 'node --version; exec python3 server.py']").file("server.py", server).start();
+    run.said_times(2, " is ready after ");
+    run.stop();
 }
 
 /// It is refused; what the log says is in one line with the way out.
