@@ -74,6 +74,12 @@ impl Context {
                     "try again as root or as the user that {app} runs as: sudo ganger {verb} …"
                 ))
             }
+            Trouble::Crowded => {
+                let message =
+                    format!("the supervisor of {app} runs, but takes no more connections from you now");
+                Failure::new(Exit::Unreachable, message)
+                    .hint("end some of your other ganger commands (events, top), or try again in a moment")
+            }
             Trouble::Busy(reason) => {
                 let reason = super::print::harmless(&reason);
                 let message = format!("the supervisor of {app} has no room for this now: {reason}");

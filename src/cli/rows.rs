@@ -34,7 +34,7 @@ pub(crate) fn style_of(state: &str) -> Style {
         "starting" | "reloading" | "draining" | "stopping" | "waiting" | "leaving" | "superseded"
         | "stopped" => Style::Warn,
         "stuck" | "degraded" | "down" | "failed" | "partly" | "refused" | "not-found" | "unreachable"
-        | "silent" => Style::Bad,
+        | "silent" | "crowded" => Style::Bad,
         "inactive" | "finished" | "denied" => Style::Dim,
         _ => Style::Plain,
     }

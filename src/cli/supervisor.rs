@@ -26,6 +26,8 @@ pub(crate) enum Trouble {
     Silent,
     /// It went away while we waited.
     Gone,
+    /// It takes no more connections of this user now.
+    Crowded,
     /// It has no room for the wish now.
     Busy(String),
     /// It did not understand us, or we did not understand it.
@@ -39,6 +41,7 @@ impl fmt::Display for Trouble {
             Self::Denied(reason) => write!(f, "not permitted: {reason}"),
             Self::Silent => f.write_str("does not answer"),
             Self::Gone => f.write_str("the supervisor went away"),
+            Self::Crowded => f.write_str("takes no more connections from you now"),
             Self::Busy(reason) | Self::Strange(reason) => f.write_str(reason),
         }
     }
@@ -48,6 +51,7 @@ impl From<ClientError> for Trouble {
     fn from(error: ClientError) -> Self {
         match error {
             ClientError::NoSocket(path) | ClientError::Unreachable(path, _) => Self::Absent(path),
+            ClientError::Crowded => Self::Crowded,
             ClientError::NotPermitted(reason) => Self::Denied(reason),
             ClientError::Busy(reason) => Self::Busy(reason),
             ClientError::Invalid(reason) => Self::Strange(reason),

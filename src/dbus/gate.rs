@@ -23,6 +23,8 @@ pub(super) const MAX_REPLY_BYTES: usize = 16 * 1024 * 1024;
 const MAX_LINE_BYTES: usize = 512;
 /// The most lines that one handshake may take.
 const MAX_LINES: usize = 16;
+/// All that a peer hears for whom there is no room.
+const NO_ROOM: &str = "ERROR \"too many connections\"\r\n";
 /// Received messages that wait in one connection before its socket is no longer read.
 const QUEUE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 /// The fixed part of a message's header, in bytes.
@@ -219,12 +221,28 @@ pub(super) async fn greet(socket: &mut UnixStream, guid: &Guid<'_>, uid: u32) ->
     Err(refused("a handshake without an end"))
 }
 
+/// Tells a peer, instead of a handshake, that there is no room for it.
+pub(super) fn turn_away(socket: &UnixStream) {
+    // A new connection has room for a line; one that has none is closed without a word.
+    let _ = socket.try_write(NO_ROOM.as_bytes());
+}
+
 /// The client's side of the handshake.
+///
+/// # Errors
+/// `QuotaExceeded` when the server has no room for more connections of this user.
 pub(super) async fn knock(socket: &mut UnixStream) -> io::Result<Vec<u8>> {
-    socket.write_all(b"\0AUTH EXTERNAL\r\nDATA\r\n").await?;
+    // A server that turned us away is gone already: what it said is there to be read.
+    let sent = socket.write_all(b"\0AUTH EXTERNAL\r\nDATA\r\n").await;
     let mut lines = Lines { socket, buffer: Vec::new() };
     for _ in 0..MAX_LINES {
-        let line = lines.next().await?;
+        let line = match lines.next().await {
+            Err(error) => return Err(sent.err().unwrap_or(error)),
+            Ok(line) => line,
+        };
+        if line == NO_ROOM.trim_end() {
+            return Err(io::Error::new(ErrorKind::QuotaExceeded, "it takes no more connections"));
+        }
         if line.starts_with("OK") {
             lines.socket.write_all(b"BEGIN\r\n").await?;
             return Ok(lines.buffer);

@@ -53,9 +53,11 @@ pub const MAX_ASKS_IN_FLIGHT: usize = 128;
 /// Wishes without a verdict yet, of one connection.
 pub const MAX_ASKS_PER_CONNECTION: usize = 32;
 /// Connections to the private socket.
-pub const MAX_CONNECTIONS: usize = 96;
+pub const MAX_CONNECTIONS: usize = 128;
 /// Connections to the private socket by users who may only look.
-pub const MAX_STRANGERS: usize = 32;
+pub const MAX_STRANGERS: usize = 64;
+/// Connections to the private socket by one user who may only look.
+pub const MAX_PER_STRANGER: usize = 8;
 /// Length of the JSON text of `Send`, in bytes.
 pub const MAX_JSON_BYTES: usize = 64 * 1024;
 

@@ -1,6 +1,6 @@
 //! Verbs that speak to a supervisor: what they show, what they ask for, and how they end.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
 use ganger::dbus::{Ask, Notice, Origin, Wish};
@@ -206,6 +206,31 @@ fn a_supervisor_that_is_not_there_is_told_from_an_unknown_app() {
     let unknown = run(root.path(), &["--user", "reload", "apo"]);
     assert_eq!(unknown.code, Some(3), "{unknown:?}");
     assert!(unknown.err.contains("did you mean api?"), "{}", unknown.err);
+}
+
+#[test]
+fn a_supervisor_that_takes_no_more_connections_is_not_told_to_be_down() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("run/ganger/api");
+    std::fs::create_dir_all(&directory).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(directory.join("private")).unwrap();
+    let door = std::thread::spawn(move || {
+        for words in [&b"ERROR \"too many connections\"\r\n"[..], b"ERROR \"too many connections\"\r\n", b""]
+        {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(words).unwrap();
+        }
+    });
+    let status = run(root.path(), &["status", "--user", "api"]);
+    assert_eq!(status.code, Some(5), "{status:?}");
+    let expected = "the supervisor of api runs, but takes no more connections from you now";
+    assert!(status.err.contains(expected) && !status.err.contains("start"), "{}", status.err);
+    let list = run(root.path(), &["list", "--user"]);
+    assert!(list.out.contains("runs, but takes no more connections from you now"), "{}", list.out);
+    // One that leaves in the middle of the handshake is no more "down" than that.
+    let gone = run(root.path(), &["status", "--user", "api"]);
+    assert!(gone.err.contains("went away"), "{}", gone.err);
+    door.join().unwrap();
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub(crate) enum Entry {
     Other {
         /// Its name.
         app: String,
-        /// `inactive`, `denied`, `silent` or `unreachable`.
+        /// `inactive`, `denied`, `crowded`, `silent` or `unreachable`.
         state: &'static str,
         /// It has a configuration.
         configured: bool,
@@ -83,6 +83,7 @@ fn word(trouble: &Trouble) -> &'static str {
     match trouble {
         Trouble::Absent(_) | Trouble::Gone | Trouble::Strange(_) => "unreachable",
         Trouble::Denied(_) => "denied",
+        Trouble::Crowded => "crowded",
         Trouble::Silent | Trouble::Busy(_) => "silent",
     }
 }
@@ -92,6 +93,7 @@ fn note(state: &str) -> &'static str {
     match state {
         "inactive" => "not running",
         "denied" => "you may not speak to it",
+        "crowded" => "runs, but takes no more connections from you now",
         "silent" => "does not answer",
         _ => "nobody serves its socket",
     }

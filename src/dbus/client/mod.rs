@@ -37,6 +37,8 @@ pub enum ClientError {
     NoSocket(PathBuf),
     /// The socket is there, but nobody serves it.
     Unreachable(PathBuf, String),
+    /// The supervisor is up, but takes no more connections of this user now.
+    Crowded,
     /// The caller may not.
     NotPermitted(String),
     /// The supervisor is up, but has no room for this request now.
@@ -54,6 +56,7 @@ impl fmt::Display for ClientError {
         match self {
             Self::NoSocket(path) => write!(f, "no supervisor runs here: there is no {}", path.display()),
             Self::Unreachable(path, why) => write!(f, "no supervisor answers at {}: {why}", path.display()),
+            Self::Crowded => f.write_str("the supervisor takes no more connections of this user now"),
             Self::NotPermitted(why) | Self::Busy(why) | Self::Invalid(why) => f.write_str(why),
             Self::DeadlinePassed => f.write_str("no answer in time; the request goes on"),
             Self::LostContact => f.write_str("lost contact: the supervisor went away"),
@@ -88,13 +91,14 @@ impl Client {
     /// Connects to the private socket at `path`. Must be called in a runtime of one thread.
     ///
     /// # Errors
-    /// [`ClientError::NoSocket`], [`ClientError::Unreachable`], [`ClientError::NotPermitted`], or
+    /// [`ClientError::NoSocket`], [`ClientError::Unreachable`], [`ClientError::NotPermitted`],
+    /// [`ClientError::Crowded`], [`ClientError::LostContact`] when it leaves meanwhile, or
     /// [`ClientError::DeadlinePassed`] when the supervisor does not answer the handshake within `patience`.
     pub async fn connect(path: &Path, patience: Duration) -> Result<Self, ClientError> {
         let unreachable = |why: String| ClientError::Unreachable(path.to_owned(), why);
         let opening = async {
             let mut socket = UnixStream::connect(path).await.map_err(|error| not_connected(path, &error))?;
-            let early = gate::knock(&mut socket).await.map_err(|error| unreachable(error.to_string()))?;
+            let early = gate::knock(&mut socket).await.map_err(|error| not_let_in(path, &error))?;
             let opened = gate::open(socket, early, MAX_REPLY_BYTES, Oversize::Close, QUEUE).await;
             let (connection, signals) = opened.map_err(|error| unreachable(error.to_string()))?;
             Ok(Self { connection, signals, watching: false })
@@ -193,6 +197,20 @@ fn not_connected(path: &Path, error: &std::io::Error) -> ClientError {
         ClientError::NoSocket(path.to_owned())
     } else if error.kind() == ErrorKind::PermissionDenied {
         ClientError::NotPermitted(format!("not permitted to connect to {}", path.display()))
+    } else {
+        ClientError::Unreachable(path.to_owned(), error.to_string())
+    }
+}
+
+/// Somebody listens there, so the app is not told to be down.
+fn not_let_in(path: &Path, error: &std::io::Error) -> ClientError {
+    if error.kind() == ErrorKind::QuotaExceeded {
+        ClientError::Crowded
+    } else if matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    ) {
+        ClientError::LostContact
     } else {
         ClientError::Unreachable(path.to_owned(), error.to_string())
     }
