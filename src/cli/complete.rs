@@ -60,7 +60,7 @@ pub(crate) fn apps(user_mode: bool) -> Vec<String> {
 /// The slots of an app; none when it does not answer at once.
 pub(crate) fn slots(user_mode: bool, app: &str) -> Vec<u32> {
     let Ok(app) = AppName::new(app) else { return Vec::new() };
-    let Some(socket) = Places::of_this_process(user_mode).socket_of(&app) else { return Vec::new() };
+    let Some(socket) = Places::of_app(user_mode, &app).socket_of(&app) else { return Vec::new() };
     let asked = async {
         let asked = async { Supervisor::connect(&socket, SLOTS_DEADLINE).await?.state(Depth::Glance).await };
         let state = tokio::time::timeout(SLOTS_DEADLINE, asked).await.ok().and_then(Result::ok);

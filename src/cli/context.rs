@@ -37,6 +37,16 @@ impl Context {
         Places::of_this_process(self.user_mode)
     }
 
+    /// `--user`, or the app is one that only the user has.
+    pub(crate) fn is_users_own(&self, app: &AppName) -> bool {
+        Places::is_users_own(self.user_mode, app)
+    }
+
+    /// There is such an app, running or not.
+    pub(crate) fn knows(&self, app: &AppName) -> bool {
+        self.places().knows(app) || Places::of_app(self.user_mode, app).knows(app)
+    }
+
     /// `--timeout`.
     pub(crate) fn timeout(&self) -> Result<Option<Duration>, Failure> {
         let Some(text) = self.typed.text(FlagId::Timeout)? else { return Ok(None) };
@@ -47,14 +57,13 @@ impl Context {
 
     /// Connects to the supervisor of `app`.
     pub(crate) async fn supervisor(&self, app: &AppName) -> Result<Supervisor, Failure> {
-        let places = self.places();
-        let Some(socket) = places.socket_of(app) else {
+        let Some(socket) = Places::of_app(self.user_mode, app).socket_of(app) else {
             return Err(Failure::new(Exit::Unreachable, "XDG_RUNTIME_DIR is not set")
                 .hint("log in through systemd (machinectl shell, ssh), or leave --user out"));
         };
         match Supervisor::connect(&socket, ANSWER_DEADLINE).await {
             Ok(supervisor) => Ok(supervisor),
-            Err(Trouble::Absent(_)) if !places.knows(app) => Err(places.unknown(app)),
+            Err(Trouble::Absent(_)) if !self.knows(app) => Err(self.places().unknown(app)),
             Err(trouble) => Err(self.trouble(app, trouble)),
         }
     }

@@ -41,6 +41,22 @@ impl Places {
         Self { configs: config_dirs(user_mode), surroundings: Surroundings::of_this_process(user_mode) }
     }
 
+    /// Those of the system alone, whoever asks.
+    fn of_the_system() -> Self {
+        let surroundings = Surroundings { xdg_runtime_dir: None, ..Surroundings::of_this_process(false) };
+        Self { configs: config_dirs(false), surroundings }
+    }
+
+    /// The app is the user's own: `--user` was said, or it would have to be, because only the user has such an app.
+    pub(crate) fn is_users_own(user_mode: bool, app: &AppName) -> bool {
+        user_mode || only_second_knows(&Self::of_the_system(), &Self::of_this_process(true), app)
+    }
+
+    /// Those where this app is looked for.
+    pub(crate) fn of_app(user_mode: bool, app: &AppName) -> Self {
+        Self::of_this_process(Self::is_users_own(user_mode, app))
+    }
+
     /// Every app, by name.
     pub(crate) fn apps(&self) -> BTreeMap<AppName, Found> {
         let mut apps: BTreeMap<AppName, Found> = BTreeMap::new();
@@ -91,6 +107,11 @@ impl Places {
             }
         }
     }
+}
+
+/// An app of both worlds is the first one's.
+fn only_second_knows(first: &Places, second: &Places, app: &AppName) -> bool {
+    !first.knows(app) && second.knows(app)
 }
 
 /// The directories with configurations, as `ganger.toml(5)` has them.
@@ -153,6 +174,15 @@ mod tests {
         assert_eq!(names, ["api", "web", "worker"]);
         let api = apps.get(&AppName::new("api").unwrap()).unwrap();
         assert_eq!(*api, Found { configured: true, socket: None });
+    }
+
+    #[test]
+    fn an_app_of_both_worlds_is_the_systems() {
+        let (system, user) = (tree(), tree());
+        std::fs::write(user.path().join("etc/mine.toml"), "").unwrap();
+        let [system, user] = [&system, &user].map(|root| places(root.path()));
+        let users = |name| only_second_knows(&system, &user, &AppName::new(name).unwrap());
+        assert_eq!(["mine", "api", "worker", "nobodys"].map(users), [true, false, false, false]);
     }
 
     #[test]

@@ -35,6 +35,14 @@ fn status_shows_the_app_and_its_workers() {
 }
 
 #[test]
+fn the_users_own_app_answers_without_the_flag() {
+    for words in [&["status", "api"][..], &["reload", "--wait", "api"]] {
+        let shown = served(done, words);
+        assert_eq!(shown.code, Some(0), "{words:?}: {shown:?}");
+    }
+}
+
+#[test]
 fn list_shows_what_runs_and_json_can_be_read_back() {
     let shown = served(never, &["list", "--user", "--json"]);
     let apps: serde_json::Value = serde_json::from_str(&shown.out).unwrap();

@@ -1,8 +1,9 @@
 //! What is typed wrong, what is checked, and what a shell is given.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::fake::{ganger, run};
+use crate::fake::{ended, ganger, run};
 
 #[test]
 fn wrong_words_are_exit_code_2_and_go_to_standard_error() {
@@ -77,6 +78,45 @@ fn an_output_that_cannot_be_written_is_a_failure() {
         String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"),
         "{output:?}"
     );
+}
+
+/// A `systemctl` and a `journalctl` that write down how they were called; systemd knows every unit.
+fn recorded(root: &Path, words: &[&str]) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let (bin, calls) = (root.join("bin"), root.join("calls"));
+    std::fs::create_dir_all(&bin).unwrap();
+    for program in ["systemctl", "journalctl"] {
+        let script = format!("#!/bin/sh\necho {program} \"$@\" >> {}\n", calls.display());
+        std::fs::write(bin.join(program), script).unwrap();
+        std::fs::set_permissions(bin.join(program), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let ended = ended(ganger(root, words).env("PATH", path));
+    assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
+    let calls = std::fs::read_to_string(&calls).unwrap();
+    calls.lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn an_app_that_only_the_user_has_needs_no_flag() {
+    for place in ["run/ganger/bobs-own/private", "home/.config/ganger/bobs-own.toml"] {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join(place);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "").unwrap();
+        for verb in ["start", "stop", "enable", "disable"] {
+            assert_eq!(
+                recorded(root.path(), &[verb, "bobs-own"]),
+                format!("systemctl --user {verb} -- bobs-own.socket bobs-own.service")
+            );
+        }
+        let call = recorded(root.path(), &["logs", "bobs-own"]);
+        assert_eq!(call, "journalctl --user --user-unit=bobs-own.service", "{place}");
+    }
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("run/ganger")).unwrap();
+    let call = recorded(root.path(), &["stop", "somebodys"]);
+    assert_eq!(call, "systemctl stop -- somebodys.socket somebodys.service");
 }
 
 #[test]

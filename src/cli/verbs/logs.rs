@@ -13,11 +13,11 @@ use crate::cli::target::{self, AppSlot};
 /// Becomes journalctl; returns only when that is impossible.
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let target = target::app_slot(context.typed.operand(0)?)?;
-    let places = context.places();
-    if !places.knows(&target.app) && !has_logs(&target, context.user_mode) {
-        return Err(places.unknown(&target.app));
+    let users_own = context.is_users_own(&target.app);
+    if !context.knows(&target.app) && !has_logs(&target, users_own) {
+        return Err(context.places().unknown(&target.app));
     }
-    let error = Command::new("journalctl").args(words(&context.typed, &target, context.user_mode)?).exec();
+    let error = Command::new("journalctl").args(words(&context.typed, &target, users_own)?).exec();
     Err(Failure::new(Exit::Failed, format!("cannot run journalctl: {error}"))
         .hint("without systemd, an app writes to the terminal that it was started on"))
 }

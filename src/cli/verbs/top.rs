@@ -3,6 +3,7 @@
 use tokio::sync::mpsc;
 
 use crate::cli::context::{Context, block_on};
+use crate::cli::discover::Places;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::journal;
 use crate::cli::print::Look;
@@ -88,7 +89,8 @@ fn read_logs(context: &Context, selected: Option<Selected>, sender: mpsc::Unboun
     let Some((app, slot)) = selected.and_then(|it| Some((target::app(&it.app).ok()?, it.slot))) else {
         return;
     };
-    let words = journal::matches(&AppSlot { app, slot }, context.user_mode);
+    let users_own = context.is_users_own(&app);
+    let words = journal::matches(&AppSlot { app, slot }, users_own);
     tokio::task::spawn_blocking(move || {
         let _ = sender.send(Came::Logs(journal::tail(&words, LOG_LINES)));
     });
@@ -97,7 +99,7 @@ fn read_logs(context: &Context, selected: Option<Selected>, sender: mpsc::Unboun
 /// Asks beside the view, and tells the verdict in it.
 fn ask(context: &Context, app: &str, wish: Wish, sender: mpsc::UnboundedSender<Came>) -> Result<(), Failure> {
     let app: AppName = target::app(app)?;
-    let Some(socket) = context.places().socket_of(&app) else { return Ok(()) };
+    let Some(socket) = Places::of_app(context.user_mode, &app).socket_of(&app) else { return Ok(()) };
     tokio::spawn(async move {
         let asked = async {
             let mut supervisor = Supervisor::connect(&socket, crate::cli::context::ANSWER_DEADLINE).await?;

@@ -1,9 +1,11 @@
 //! `ganger start`, `stop`, `enable` and `disable`: thin words for systemctl, which know that an app is two units.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::cli::context::Context;
+use crate::cli::discover::Places;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::grammar::FlagId;
 use crate::cli::target;
@@ -20,29 +22,39 @@ pub(crate) fn run(context: &Context, word: &str) -> Result<Exit, Failure> {
     let apps: Vec<AppName> = (0..context.typed.operands.len())
         .map(|index| target::app(context.typed.operand(index)?))
         .collect::<Result<_, _>>()?;
-    let mut units = Vec::new();
+    // The system's units and the user's have a manager each.
+    let mut units: BTreeMap<bool, Vec<String>> = BTreeMap::new();
     for app in &apps {
-        let found =
-            units_of(app, context.user_mode).map_err(|failure| failure.hint(instead(word, app.as_str())))?;
+        let users_own = context.is_users_own(app);
+        let found = units_of(app, users_own).map_err(|failure| failure.hint(instead(word, app.as_str())))?;
         if found.is_empty() {
             return Err(missing(context, word, app));
         }
-        units.extend(found);
+        units.entry(users_own).or_default().extend(found);
     }
+    let mut worst = Exit::Done;
+    for (users_own, units) in units {
+        let ended = call(context, word, users_own, &units).map_err(|error| {
+            no_systemctl(&error).hint(instead(word, apps.first().map_or("APP", AppName::as_str)))
+        })?;
+        worst = if worst == Exit::Done { ended } else { worst };
+    }
+    Ok(worst)
+}
+
+/// Calls one manager's systemctl on units of its own.
+fn call(context: &Context, word: &str, users_own: bool, units: &[String]) -> std::io::Result<Exit> {
     let now = context.typed.has(FlagId::Now);
-    let mut command = systemctl(context.user_mode);
-    command.arg(word).args(now.then_some("--now")).arg("--").args(&units);
-    let (code, denied) = told(command, context).map_err(|error| {
-        no_systemctl(&error).hint(instead(word, apps.first().map_or("APP", AppName::as_str)))
-    })?;
-    match code {
-        Some(0) => Ok(Exit::Done),
+    let mut command = systemctl(users_own);
+    command.arg(word).args(now.then_some("--now")).arg("--").args(units);
+    Ok(match told(command, context)? {
+        (Some(0), _) => Exit::Done,
         // systemctl has said why.
-        Some(DENIED) => Ok(Exit::NotPermitted),
-        Some(NO_UNIT) => Ok(Exit::NotFound),
-        Some(_) | None if denied => Ok(Exit::NotPermitted),
-        Some(_) | None => Ok(Exit::Failed),
-    }
+        (Some(DENIED), _) => Exit::NotPermitted,
+        (Some(NO_UNIT), _) => Exit::NotFound,
+        (Some(_) | None, true) => Exit::NotPermitted,
+        (Some(_) | None, false) => Exit::Failed,
+    })
 }
 
 /// Runs systemctl and passes on what it tells; its exit status, and whether it said that the caller may not: the
@@ -101,13 +113,14 @@ fn instead(word: &str, app: &str) -> String {
 
 /// No unit: no such app, or systemd has not read its configuration yet, or somebody runs it by hand.
 fn missing(context: &Context, word: &str, app: &AppName) -> Failure {
-    let places = context.places();
-    let Some(found) = places.apps().remove(app) else { return places.unknown(app) };
+    let users_own = context.is_users_own(app);
+    let found = Places::of_app(context.user_mode, app).apps().remove(app);
+    let Some(found) = found else { return context.places().unknown(app) };
     if !found.configured {
         return Failure::new(Exit::NotFound, format!("{app} runs, but systemd has no unit of it"))
             .hint(instead(word, app.as_str()));
     }
-    let user = if context.user_mode { " --user" } else { "" };
+    let user = if users_own { " --user" } else { "" };
     Failure::new(Exit::NotFound, format!("{app} has a configuration, but no unit"))
         .hint(format!("systemctl{user} daemon-reload makes units of new configurations"))
 }
