@@ -37,11 +37,22 @@ pub(crate) fn matches(target: &AppSlot, user_mode: bool) -> Vec<String> {
     words
 }
 
-/// The last lines of these matches; nothing where the journal cannot be read.
-pub(crate) fn tail(matches: &[String], lines: usize) -> Vec<String> {
+/// The last lines of these matches, or in one line why there are none.
+pub(crate) fn tail_or_why(matches: &[String], lines: usize) -> Vec<String> {
     let mut command = Command::new("journalctl");
     command.args(["--quiet", "--no-pager", "--output=cat"]).arg(format!("--lines={lines}")).args(matches);
-    read(command)
+    let why = match command.stdin(Stdio::null()).output() {
+        Err(error) => format!("journalctl cannot be run: {error}"),
+        Ok(output) if !output.status.success() => {
+            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
+            format!("journalctl: {said}")
+        }
+        Ok(output) if output.stdout.is_empty() => {
+            "journalctl has nothing that you may read (groups adm and systemd-journal read all)".to_owned()
+        }
+        Ok(output) => return String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
+    };
+    vec![why]
 }
 
 /// What the failed worker wrote last; nothing where the journal cannot be read.

@@ -14,7 +14,8 @@ const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 /// The opposite, in the opposite order.
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// Signals that are read, not suffered.
-const HEARD: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGWINCH];
+const HEARD: [Signal; 6] =
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGWINCH];
 
 /// What a person did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,14 @@ pub(crate) enum Key {
     Up,
     /// One down.
     Down,
+    /// Many up.
+    PageUp,
+    /// Many down.
+    PageDown,
+    /// To the first.
+    Home,
+    /// To the last.
+    End,
     /// The Escape key alone.
     Escape,
     /// Enter.
@@ -115,19 +124,13 @@ fn keys_in(bytes: &[u8]) -> Vec<Key> {
     while let Some((first, after)) = rest.split_first() {
         rest = after;
         match (first, after) {
-            (0x1b, [b'[' | b'O', b'A', after @ ..]) => {
-                keys.push(Key::Up);
-                rest = after;
-            }
-            (0x1b, [b'[' | b'O', b'B', after @ ..]) => {
-                keys.push(Key::Down);
-                rest = after;
-            }
             (0x1b, []) => keys.push(Key::Escape),
-            // A sequence that means nothing here ends with its final byte (ECMA-48).
+            // A sequence ends with its final byte (ECMA-48).
             (0x1b, [b'[' | b'O', sequence @ ..]) => {
                 let end = sequence.iter().position(|byte| (0x40..=0x7e).contains(byte));
-                rest = end.and_then(|end| sequence.get(end + 1..)).unwrap_or_default();
+                let (sequence, after) = sequence.split_at(end.map_or(sequence.len(), |end| end + 1));
+                keys.extend(key_of(sequence));
+                rest = after;
             }
             (0x1b, _) => {}
             (b'\r' | b'\n', _) => keys.push(Key::Enter),
@@ -137,6 +140,20 @@ fn keys_in(bytes: &[u8]) -> Vec<Key> {
         }
     }
     keys
+}
+
+/// What a sequence behind its introducer means; most mean nothing here.
+fn key_of(sequence: &[u8]) -> Option<Key> {
+    match sequence {
+        b"A" => Some(Key::Up),
+        b"B" => Some(Key::Down),
+        b"5~" => Some(Key::PageUp),
+        b"6~" => Some(Key::PageDown),
+        // Terminals differ in these.
+        b"H" | b"1~" | b"7~" => Some(Key::Home),
+        b"F" | b"4~" | b"8~" => Some(Key::End),
+        _ => None,
+    }
 }
 
 /// Shows these lines from the top; what stood there before is gone.
@@ -168,7 +185,43 @@ mod tests {
         assert_eq!(keys_in(b"r\x1b[A\x1bOBq"), [Key::Char('r'), Key::Up, Key::Down, Key::Char('q')]);
         assert_eq!(keys_in(b"\x1b"), [Key::Escape]);
         assert_eq!(keys_in(b"\x1b[1;5Cx"), [Key::Char('x')]);
+        assert_eq!(keys_in(b"\x1b[5~\x1b[6~"), [Key::PageUp, Key::PageDown]);
+        assert_eq!(keys_in(b"\x1b[H\x1bOF\x1b[1~\x1b[4~"), [Key::Home, Key::End, Key::Home, Key::End]);
         assert_eq!(keys_in(b"\x03"), [Key::Quit]);
         assert_eq!(keys_in(b"\x1b[200\xff"), []);
+    }
+
+    /// Set in the process that is to panic.
+    const PANICS: &str = "GANGER_TEST_PANICS";
+
+    #[test]
+    fn a_panics_text_is_read_on_the_terminal_as_it_was() {
+        if std::env::var_os(PANICS).is_some() {
+            let _screen = Screen::enter(&mpsc::unbounded_channel().0).unwrap();
+            panic!("on purpose");
+        }
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let before = tcgetattr(&pty.slave).unwrap();
+        let slave = || std::process::Stdio::from(pty.slave.try_clone().unwrap());
+        let test = "cli::screen::tests::a_panics_text_is_read_on_the_terminal_as_it_was";
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(PANICS, "1")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(slave())
+            .stdout(slave())
+            .stderr(slave())
+            .spawn()
+            .unwrap();
+        let (mut master, mut seen, mut bytes) = (std::fs::File::from(pty.master), String::new(), [0; 4096]);
+        while !seen.contains("test result") {
+            let count = master.read(&mut bytes).unwrap();
+            seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        assert!(!child.wait().unwrap().success());
+        let (ours, told) = seen.split_once(LEAVE).expect("the way back");
+        assert!(ours.contains(ENTER) && !ours.contains("on purpose"), "{seen:?}");
+        assert!(told.contains("on purpose"), "{seen:?}");
+        assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
     }
 }

@@ -38,7 +38,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent(_) => f.write_str("does not run"),
-            Self::Denied(reason) => write!(f, "not permitted: {reason}"),
+            Self::Denied(_) => f.write_str("not permitted: run this as root or as the app's user"),
             Self::Silent => f.write_str("does not answer"),
             Self::Gone => f.write_str("the supervisor went away"),
             Self::Crowded => f.write_str("takes no more connections from you now"),
@@ -250,6 +250,14 @@ mod tests {
         };
         let event = happened(exited);
         assert_eq!((event.event.as_str(), event.cause.as_deref()), ("worker-exited", Some("exit")));
+    }
+
+    #[test]
+    fn a_refusal_in_one_line_says_what_to_do_within_eighty_columns() {
+        let denied = Trouble::Denied("not permitted (org.ganger1.reload): over the private socket".into());
+        let line = format!("web-frontend: {denied}");
+        assert!(line.len() <= 80 && line.ends_with("as root or as the app's user"), "{line}");
+        assert_eq!(line.matches("not permitted").count(), 1);
     }
 
     #[test]

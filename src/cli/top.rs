@@ -17,6 +17,8 @@ use crate::time::Monotonic;
 const SAMPLES: usize = 30;
 /// So many lines of the journal are shown.
 pub(crate) const LOG_LINES: usize = 6;
+/// So many lines are a page: less than what fits 80x24, so that some of the last one stays in sight.
+const PAGE: usize = 15;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// What a line of the table stands for.
@@ -147,7 +149,16 @@ impl Top {
                     self.question = Some(question);
                     Action::Draw
                 }
-                Key::Char(_) | Key::Up | Key::Down | Key::Escape | Key::Enter | Key::Quit => {
+                Key::Char(_)
+                | Key::Up
+                | Key::Down
+                | Key::PageUp
+                | Key::PageDown
+                | Key::Home
+                | Key::End
+                | Key::Escape
+                | Key::Enter
+                | Key::Quit => {
                     self.message = format!("{}: not done", question.text);
                     Action::Draw
                 }
@@ -156,12 +167,15 @@ impl Top {
         if key != Key::Resized {
             self.message.clear();
         }
+        let last = self.lines().len().saturating_sub(1);
         match key {
             Key::Char('q') | Key::Quit => return Action::Leave,
             Key::Up | Key::Char('k') => self.line = self.line.saturating_sub(1),
-            Key::Down | Key::Char('j') => {
-                self.line = (self.line + 1).min(self.lines().len().saturating_sub(1));
-            }
+            Key::Down | Key::Char('j') => self.line = (self.line + 1).min(last),
+            Key::PageUp => self.line = self.line.saturating_sub(PAGE),
+            Key::PageDown => self.line = (self.line + PAGE).min(last),
+            Key::Home => self.line = 0,
+            Key::End => self.line = last,
             Key::Char('l') => {
                 self.logs = if self.logs.is_some() { None } else { Some(Vec::new()) };
             }
@@ -356,6 +370,20 @@ mod tests {
         (0..20).for_each(|_| drop(top.key(Key::Down)));
         assert_eq!(top.selected(), Some(Selected { app: "web".into(), slot: Some(3) }));
         assert!(screen(&top, 80, 8).contains("◀"));
+    }
+
+    #[test]
+    fn pages_and_ends_are_reached_at_once() {
+        let mut top = top();
+        let last = top.lines().len() - 1;
+        top.key(Key::End);
+        assert_eq!(top.line, last);
+        top.key(Key::PageUp);
+        assert_eq!(top.line, last.saturating_sub(PAGE));
+        top.key(Key::Home);
+        assert_eq!(top.line, 0);
+        top.key(Key::PageDown);
+        assert_eq!(top.line, last.min(PAGE));
     }
 
     #[test]

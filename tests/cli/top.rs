@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use ganger::pool::Outcome;
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, ttyname};
 
 use crate::fake::{ganger, verdict, while_served};
 
@@ -17,6 +17,7 @@ const CLEAN: &str = "\x1b[?25h\x1b[?1049l";
 
 struct Terminal {
     master: File,
+    name: PathBuf,
     child: Child,
     seen: String,
 }
@@ -26,10 +27,15 @@ impl Terminal {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let pty = openpty(Some(&size), None).unwrap();
         let slave = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child =
-            ganger(root, &["top", "--user"]).stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
+        let name = ttyname(&pty.slave).unwrap();
+        let program = ganger(root, &["top", "--user"]);
+        // A session of its own: who resizes its terminal has it told by the kernel.
+        let mut session = Command::new("setsid");
+        session.arg("--ctty").arg(program.get_program()).args(program.get_args()).env_clear();
+        session.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let child = session.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
         drop(pty.slave);
-        Self { master: File::from(pty.master), child, seen: String::new() }
+        Self { master: File::from(pty.master), name, child, seen: String::new() }
     }
 
     /// Reads until the terminal has shown `wanted`.
@@ -56,7 +62,7 @@ impl Terminal {
     }
 }
 
-fn on_a_terminal(test: fn(&mut Terminal)) -> (Option<i32>, String) {
+fn on_a_terminal(test: impl FnOnce(&mut Terminal) + Send + 'static) -> (Option<i32>, String) {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().to_owned();
     let script: crate::fake::Script = |_, _| Some(verdict(Outcome::Done, "generation 2 serves"));
@@ -83,11 +89,49 @@ fn a_key_asks_a_yes_reloads_and_the_terminal_is_left_clean() {
 
 #[test]
 fn a_signal_leaves_the_terminal_clean() {
-    let (code, seen) = on_a_terminal(|terminal| {
-        kill(Pid::from_raw(i32::try_from(terminal.child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    let by = |signal: fn(Pid)| signal;
+    for test in [
+        by(|pid| kill(pid, Signal::SIGTERM).unwrap()),
+        by(|pid| kill(pid, Signal::SIGQUIT).unwrap()),
+        by(|pid| kill(pid, Signal::SIGABRT).unwrap()),
+    ] {
+        let (code, seen) = on_a_terminal(move |terminal| {
+            test(Pid::from_raw(i32::try_from(terminal.child.id()).unwrap()));
+        });
+        assert_eq!(code, Some(0));
+        assert!(seen.ends_with(CLEAN), "{seen:?}");
+    }
+}
+
+#[test]
+fn a_terminal_of_another_size_is_drawn_anew_and_whole() {
+    on_a_terminal(|terminal| {
+        for (rows, columns) in [(40, 120), (10, 40)] {
+            let size = [format!("{rows}"), "cols".to_owned(), format!("{columns}")];
+            let resized = Command::new("stty").arg("-F").arg(&terminal.name).arg("rows").args(size).status();
+            assert!(resized.unwrap().success());
+            loop {
+                terminal.seen.clear();
+                terminal.until("\x1b[J");
+                let frame = terminal.seen.rsplit("\x1b[H").next().unwrap();
+                if frame.matches("\r\n").count() == rows - 1 {
+                    break;
+                }
+            }
+        }
+        terminal.press("q");
     });
-    assert_eq!(code, Some(0));
-    assert!(seen.ends_with(CLEAN), "{seen:?}");
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_says_why() {
+    on_a_terminal(|terminal| {
+        terminal.press("l");
+        // There is no such unit, or no journal, where tests run.
+        terminal.until("logs of api");
+        terminal.until("journalctl");
+        terminal.press("q");
+    });
 }
 
 #[test]

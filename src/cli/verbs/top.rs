@@ -92,7 +92,7 @@ fn read_logs(context: &Context, selected: Option<Selected>, sender: mpsc::Unboun
     let users_own = context.is_users_own(&app);
     let words = journal::matches(&AppSlot { app, slot }, users_own);
     tokio::task::spawn_blocking(move || {
-        let _ = sender.send(Came::Logs(journal::tail(&words, LOG_LINES)));
+        let _ = sender.send(Came::Logs(journal::tail_or_why(&words, LOG_LINES)));
     });
 }
 
