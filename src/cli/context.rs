@@ -79,9 +79,17 @@ impl Context {
             Trouble::Denied(reason) => {
                 let verb = self.typed.verb.map_or("", |verb| verb.name);
                 let reason = super::print::harmless(&reason);
-                Failure::new(Exit::NotPermitted, format!("{verb} {app}: {reason}")).hint(format!(
-                    "try again as root or as the user that {app} runs as: sudo ganger {verb} …"
-                ))
+                let failure = Failure::new(Exit::NotPermitted, format!("{verb} {app}: {reason}")).hint(
+                    format!("try again as root or as the user that {app} runs as: sudo ganger {verb} …"),
+                );
+                if verb == "reload" && !self.is_users_own(app) {
+                    failure.hint(format!(
+                        "or where polkit lets you: busctl --timeout=5min call {} /org/ganger1 org.ganger1.App Reload",
+                        app.bus_name()
+                    ))
+                } else {
+                    failure
+                }
             }
             Trouble::Crowded => {
                 let message =

@@ -23,6 +23,14 @@ fn as_nobody(line: &str) -> String {
     format!("setpriv --reuid=nobody --regid=nogroup --clear-groups {line}")
 }
 
+/// What org.ganger1(5) prints that begins so, for this app instead of the one there.
+fn printed(begin: &str) -> String {
+    let manual = include_str!("../../man/org.ganger1.5.scd");
+    let mut blocks = manual.split("```\n").skip(1).step_by(2);
+    let block = blocks.find(|block| block.starts_with(begin)).expect("the manual prints it");
+    block.replace("\"api\"", "\"myapp\"").replace("org.ganger1.api", NAME)
+}
+
 #[test]
 fn busctl_shows_an_app_to_everyone() {
     for host in both("reading on the bus") {
@@ -90,22 +98,38 @@ fn root_may_change_an_app_over_the_bus_and_others_only_where_polkit_lets_them() 
         assert_eq!(site::status(&host)["generation"], 2);
         assert_eq!(site::status(&host)["wanted"], 2);
 
-        // The administrator lets one user reload one app; the action has to name the app's user as its owner.
-        host.ok("sed -i 's|<action id=\"org.ganger1.reload\">|&<annotate \
-             key=\"org.freedesktop.policykit.owner\">unix-user:www-data</annotate>|' \
-             /usr/share/polkit-1/actions/org.ganger1.policy");
-        host.put(
-            "/etc/polkit-1/rules.d/50-deploy.rules",
-            "polkit.addRule(function(action, subject) {\n\
-             if (action.id == 'org.ganger1.reload' && action.lookup('app') == 'myapp' && subject.user == 'nobody')\n\
-             return polkit.Result.YES;\n});\n",
-        );
-        host.ok("systemctl restart polkit");
-        let allowed = host.run(&as_nobody(&reload));
-        assert_eq!(allowed.code, 0, "{}: {allowed}", host.title());
+        // What a refused caller is told to do, and the manual's steps that make it work.
+        let refused = host.run(&as_nobody("ganger reload myapp"));
+        let told = refused.stderr.lines().find_map(|line| line.split_once("polkit lets you: "));
+        let (_, way) = told.unwrap_or_else(|| panic!("{}: no way is named: {refused}", host.title()));
+        assert_eq!(refused.code, 4, "{}: {refused}", host.title());
+        host.ok("groupadd deploy && usermod --append --groups deploy nobody");
+        host.put("/etc/polkit-1/rules.d/50-ganger.rules", printed("polkit.addRule("));
+        host.put("/root/owner", printed("cd /usr/share/polkit-1/actions"));
+        host.ok("sh -e /root/owner");
+        // With the groups of a new login: newer polkits go by those of the process.
+        let allowed = host.run(&as_nobody(way).replace("--clear-groups", "--init-groups"));
+        assert_eq!(allowed.code, 0, "{}: {way}: {allowed}", host.title());
         assert_eq!(site::status(&host)["generation"], 3);
         let scaled = host.run(&as_nobody(&format!("busctl call {} Scale s 3", site::APP)));
         assert_ne!(scaled.code, 0, "{}: the rule lets reload alone: {scaled}", host.title());
+    }
+}
+
+#[test]
+fn the_policy_file_of_the_manual_gives_an_app_its_name_and_nothing_waits_for_it() {
+    for host in both("the bus policy by hand") {
+        site::install_scripted(&host, "--notify", "workers = 2\n");
+        host.ok("rm /run/ganger/dbus-1.d/myapp.conf");
+        host.ok("busctl call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig");
+        site::first_request(&host);
+        site::wait_for_status(&host, "2/2 workers ready, generation 1");
+        let said = host.wait_for_log("myapp.service", "D-Bus is off");
+        assert!(said.contains("AccessDenied"), "{}: {said}", host.title());
+        assert_eq!(host.run("ganger reload --wait myapp").code, 0, "{}", host.title());
+        host.put("/etc/dbus-1/system.d/org.ganger1.myapp.conf", printed("<!DOCTYPE busconfig"));
+        on_the_bus(&host);
+        assert_eq!(host.property("myapp.service", "NRestarts"), "0");
     }
 }
 
