@@ -82,4 +82,16 @@ fn a_user_has_the_pair_and_its_reload_and_its_name_on_the_bus() {
     let stopped = host.run(&as_bob("ganger --user stop mine"));
     assert_eq!(stopped.code, 0, "{stopped}");
     assert_eq!(host.run("pgrep -a 'ganger|hello'").stdout, "");
+
+    // An app that only bob has is his without a flag, stopped or running.
+    host.put(&format!("{HOME}/.config/ganger/mine.toml"), "command = '/usr/lib/ganger/hello'\n");
+    for (line, shown) in
+        [("ganger start mine", ""), ("ganger status mine", "serving"), ("ganger logs mine", "is ready")]
+    {
+        let out = host.run(&as_bob(line));
+        assert!(out.code == 0 && out.stdout.contains(shown), "{line}: {out}");
+    }
+    let stopped = host.run(&as_bob("ganger stop mine"));
+    assert_eq!(stopped.code, 0, "{stopped}");
+    assert_eq!(host.run("pgrep -a 'ganger|hello'").stdout, "");
 }
