@@ -9,6 +9,8 @@ mod stage;
 
 #[path = "run/bad_input.rs"]
 mod bad_input;
+#[path = "run/checks.rs"]
+mod checks;
 #[path = "run/contract.rs"]
 mod contract;
 #[path = "run/crash.rs"]

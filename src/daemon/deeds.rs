@@ -15,6 +15,7 @@ use crate::plan::Protocol;
 use crate::pool::{Event, WorkerId};
 use crate::time::Monotonic;
 
+use super::checking::CheckId;
 use super::subjects::Subject;
 use super::world::{Process, ProcessState, World};
 
@@ -129,15 +130,14 @@ impl World {
         }
     }
 
-    /// Without control groups: orphans with the mark of a worker that is gone are killed; a worker without any
-    /// left is vacated, once it is sure that none is. Called again whenever orphans were reaped, because those they leave come to us in turn.
+    /// Without control groups: orphans with the mark of a worker or health check that is gone are killed; a worker
+    /// without any left is vacated, once it is sure that none is. Called again whenever orphans were reaped, because
+    /// those they leave come to us in turn.
     pub(super) fn sweep_orphans(&mut self) {
-        let swept: Vec<WorkerId> = self
-            .processes
-            .iter()
-            .filter(|(_, process)| matches!(process.state, ProcessState::Swept))
-            .map(|(worker, _)| *worker)
-            .collect();
+        let workers =
+            self.processes.iter().filter(|(_, process)| matches!(process.state, ProcessState::Swept));
+        let workers = workers.map(|(worker, _)| Gone::Worker(*worker));
+        let swept: Vec<Gone> = workers.chain(self.checks.over().map(Gone::Check)).collect();
         if swept.is_empty() {
             return;
         }
@@ -148,8 +148,8 @@ impl World {
         let orphans: Vec<u32> = orphans.into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
         let mut any_unsettled = false;
         let patient = self.unsettled.is_none_or(|since| now.since(since) < SETTLED);
-        for worker in swept {
-            let mark = mark(worker);
+        for gone in swept {
+            let mark = gone.mark();
             let (mut left, mut unsettled, mut unseen) = (false, false, any_unseen);
             for pid in &orphans {
                 match kin::mark(*pid, &mark) {
@@ -159,15 +159,18 @@ impl World {
                     }
                     Mark::Unsettled => unsettled = true,
                     Mark::Unseen => unseen = true,
-                    Mark::Absent => {}
+                    // What one that has just ended leaves is looked at when it is reaped.
+                    Mark::Absent => left |= pidfd::child_has_ended(*pid),
                 }
             }
-            // It may be this worker's: that is seen when it has come to its program.
+            // It may be this one's: that is seen when it has come to its program.
             any_unsettled |= unsettled;
             any_unseen |= unseen;
             let may_be_left = left || unseen || (unsettled && patient);
-            if !may_be_left {
-                self.vacated(worker);
+            match gone {
+                Gone::Worker(_) | Gone::Check(_) if may_be_left => {}
+                Gone::Worker(worker) => self.vacated(worker),
+                Gone::Check(check) => self.checks.nothing_left(check),
             }
         }
         self.unsettled = any_unsettled.then(|| self.unsettled.unwrap_or(now));
@@ -235,6 +238,22 @@ impl World {
             if pid != process.pid && kin::is_marked(pid, &mark) {
                 kill_stranger(pid, process.pid);
             }
+        }
+    }
+}
+
+/// Who is gone, and may have left orphans.
+#[derive(Debug, Clone, Copy)]
+enum Gone {
+    Worker(WorkerId),
+    Check(CheckId),
+}
+
+impl Gone {
+    fn mark(self) -> String {
+        match self {
+            Self::Worker(worker) => mark(worker),
+            Self::Check(check) => check.mark(),
         }
     }
 }

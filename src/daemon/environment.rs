@@ -34,6 +34,8 @@ const OWN: &[&str] = &[
     "GANGER_WORKER_ID",
     "GANGER_GENERATION",
     "GANGER_READY_FD",
+    "GANGER_PID",
+    "GANGER_CHECK_ID",
     "GANGER_ATTACH",
     "GANGER_DRAIN",
 ];

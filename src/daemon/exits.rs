@@ -16,23 +16,24 @@ const MAX_ROUNDS: usize = 8192;
 impl World {
     /// Reaps every child that has ended.
     pub(super) fn reap(&mut self) {
-        let mut orphans = false;
+        // Who ended may have left us others.
+        let mut left_some = false;
         for _ in 0..MAX_ROUNDS {
             let (by_pid, checks) = (&self.by_pid, &self.checks);
-            let reaped =
-                match pidfd::reap_orphans(|pid| by_pid.contains_key(&pid) || checks.contains_key(&pid)) {
-                    Ok(reaped) => reaped,
-                    Err(error) => {
-                        warn!("failed to {error}");
-                        return;
-                    }
-                };
-            orphans |= !reaped.orphans.is_empty();
+            let reaped = match pidfd::reap_orphans(|pid| by_pid.contains_key(&pid) || checks.has(pid)) {
+                Ok(reaped) => reaped,
+                Err(error) => {
+                    warn!("failed to {error}");
+                    return;
+                }
+            };
+            left_some |= !reaped.orphans.is_empty();
             for (pid, _) in &reaped.orphans {
                 debug!("reaped process {pid}, which is no worker");
             }
-            if let Some(pid) = reaped.tracked.filter(|pid| self.checks.contains_key(pid)) {
+            if let Some(pid) = reaped.tracked.filter(|pid| self.checks.has(*pid)) {
                 self.check_ended(pid);
+                left_some = true;
                 continue;
             }
             match reaped.tracked.and_then(|pid| self.by_pid.get(&pid).copied()) {
@@ -42,7 +43,7 @@ impl World {
             }
         }
         self.remove_leftovers();
-        if orphans {
+        if left_some {
             self.sweep_orphans();
         }
     }

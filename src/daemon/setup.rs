@@ -28,6 +28,7 @@ use crate::systemd::upward::Upward;
 use crate::systemd::watchdog::Watchdog;
 
 use super::calendar::Schedule;
+use super::checking::Checks;
 use super::counting::Counts;
 use super::event_loop;
 use super::inbox::Inbox;
@@ -200,6 +201,7 @@ async fn serve(
     let (mut supervisor, failure) =
         event_loop::run(supervisor, effects, asked, found).await.map_err(io_failed("wait for events"))?;
     hub.settled(LAST_ANSWERS).await;
+    supervisor.world.kill_checks();
     supervisor.world.kill_all_orphans();
     supervisor.world.close_node();
     output::await_last_lines(LAST_LINES);
@@ -316,7 +318,7 @@ fn world(
         facts: VecDeque::new(),
         said: BTreeSet::new(),
         socket_files,
-        checks: BTreeMap::new(),
+        checks: Checks::default(),
         counts: Counts::default(),
         node: None,
         messages: None,
@@ -342,8 +344,8 @@ fn control_groups(plan: &Plan) -> Option<Delegated> {
             if !prepared.missing.is_empty() {
                 info!("control groups without these controllers: {}", prepared.missing.join(", "));
             }
-            for left in groups.workers() {
-                // What a former supervisor left: no worker of ours.
+            for left in groups.workers().into_iter().chain(groups.checks()) {
+                // What a former supervisor left: none of ours.
                 if let Err(error) = left.kill().and_then(|()| left.remove()) {
                     warn!("failed to {error}");
                 }

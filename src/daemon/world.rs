@@ -20,7 +20,7 @@ use crate::pool::{Event, GenerationId, Slot, WorkerId};
 use crate::systemd::activation::Listener;
 use crate::time::Monotonic;
 
-use super::checking::Check;
+use super::checking::Checks;
 use super::counting::Counts;
 use super::node_side::{Manner, NodeSide};
 use super::output::Output;
@@ -40,8 +40,7 @@ pub(super) struct World {
     /// The files of all unix listeners, inherited ones included.
     pub(super) socket_files: Vec<SocketPath>,
     pub(super) counts: Counts,
-    /// Health checks under way, by pid.
-    pub(super) checks: BTreeMap<u32, Check>,
+    pub(super) checks: Checks,
     pub(super) subjects: Subjects,
     /// What workers of each generation are born from.
     pub(super) generations: BTreeMap<GenerationId, Born>,

@@ -1,7 +1,8 @@
 //! Control groups of workers below a delegated one (cgroup v2). What is limited to what is decided elsewhere.
 //!
 //! A [`Delegated`] group is one that systemd gave us (`Delegate=yes`), or that is ours alone (PID 1 of a
-//! container, a directory of our own user). In it: `supervisor/` with ganger itself, and `wN/` for each worker.
+//! container, a directory of our own user). In it: `supervisor/` with ganger itself, `wN/` for each worker, and
+//! `cN/` for each health check by command.
 //! What the kernel or the delegation does not offer is absent, not an error: no controllers under a hybrid
 //! layout, no `cgroup.kill` before 5.14, nothing at all on cgroup v1.
 
@@ -124,7 +125,19 @@ impl Delegated {
     /// # Errors
     /// When it cannot be made (`EAGAIN`: `cgroup.max.descendants`).
     pub fn worker(&self, number: u64) -> Result<WorkerGroup> {
-        let path = self.path.join(format!("w{number}"));
+        self.make('w', number)
+    }
+
+    /// Makes the group of health check `number`.
+    ///
+    /// # Errors
+    /// As for [`Delegated::worker`].
+    pub fn check(&self, number: u64) -> Result<WorkerGroup> {
+        self.make('c', number)
+    }
+
+    fn make(&self, kind: char, number: u64) -> Result<WorkerGroup> {
+        let path = self.path.join(format!("{kind}{number}"));
         make_directory(&path)?;
         WorkerGroup::open(number, path.clone()).inspect_err(|_| {
             // Nobody would know of it: the kernel refuses while somebody is in it.
@@ -135,11 +148,21 @@ impl Delegated {
     /// The workers' groups that exist, in the order of their numbers: what a former supervisor left.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerGroup> {
+        self.groups('w')
+    }
+
+    /// The groups of health checks that exist, in the same way.
+    #[must_use]
+    pub fn checks(&self) -> Vec<WorkerGroup> {
+        self.groups('c')
+    }
+
+    fn groups(&self, kind: char) -> Vec<WorkerGroup> {
         let Ok(entries) = fs::read_dir(&self.path) else { return Vec::new() };
         let mut groups: Vec<_> = entries
             .flatten()
             .filter_map(|entry| {
-                let number = entry.file_name().to_str()?.strip_prefix('w')?.parse().ok()?;
+                let number = entry.file_name().to_str()?.strip_prefix(kind)?.parse().ok()?;
                 WorkerGroup::open(number, entry.path()).ok()
             })
             .take(MAX_GROUPS)

@@ -189,3 +189,41 @@ fn f18_stop_leaves_nothing_though_supervisor_and_worker_are_stopped() {
         assert_eq!(site::processes(&host, "worker|ganger|sleep"), "", "{}", host.title());
     }
 }
+
+#[test]
+fn what_a_health_check_started_goes_with_it_and_so_does_its_control_group() {
+    for host in both("control groups of health checks") {
+        let asked = |check: &str| {
+            format!(
+                "workers = 1\n[health]\nexec = ['sh', '-c', '{check}']\ninterval = '100ms'\n\
+                 timeout = '200ms'\nfailures = 1000\n"
+            )
+        };
+        site::install_scripted(&host, "--notify", &asked("setsid sleep 4321 & sleep 4322"));
+        site::first_request(&host);
+        site::wait_for_status(&host, "1/1 workers ready, generation 1");
+        let worker = site::workers(&host);
+        let groups = format!("/sys/fs/cgroup{}", host.property("myapp.service", "ControlGroup"));
+        let sleepers = || host.run("pgrep -x sleep").stdout.lines().count();
+        let last_check = || {
+            let names = host.run(&format!("ls {groups}")).stdout;
+            names.lines().filter_map(|name| name.strip_prefix('c')?.parse::<u64>().ok()).max().unwrap_or(0)
+        };
+        host.wait_for("ten checks that take too long", || last_check() >= 10);
+        let there = sleepers();
+        assert!(there <= 4, "{}: {there} processes of checks", host.title());
+        assert_eq!(site::workers(&host), worker, "{}", host.title());
+        site::configure(&host, "--notify", &asked("setsid sleep 4323 & sleep 4324 & exit 0"));
+        host.ok("systemctl reload myapp.service");
+        let so_far = last_check();
+        host.wait_for("ten good checks", || last_check() >= so_far + 10);
+        let there = sleepers();
+        assert!(there <= 4, "{}: {there} processes of checks", host.title());
+        site::configure(&host, "--notify", "workers = 1\n");
+        host.ok("systemctl reload myapp.service");
+        host.wait_for("the end of all checks", || sleepers() == 0);
+        host.ok("systemctl reload myapp.service");
+        host.wait_for("the end of all their groups", || last_check() == 0);
+        host.ok("systemctl stop myapp.service");
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::super::checking::Checks;
 use super::super::counting::Counts;
 use super::super::output::Output;
 use super::super::subjects::Subjects;
@@ -26,7 +27,7 @@ fn world(folder: &Path, command: &[&str]) -> World {
         bound: Vec::new(),
         socket_files: Vec::new(),
         counts: Counts::default(),
-        checks: BTreeMap::new(),
+        checks: Checks::default(),
         subjects: Subjects::new().unwrap(),
         generations: BTreeMap::new(),
         processes: BTreeMap::new(),

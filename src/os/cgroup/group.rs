@@ -1,4 +1,4 @@
-//! One worker's control group: its limits, its end, what it used.
+//! One worker's (or health check's) control group: its limits, its end, what it used.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -40,7 +40,7 @@ pub struct Enforced {
     pub missing: Vec<String>,
 }
 
-/// A worker's group. Dropping it removes nothing.
+/// A worker's group, or a health check's. Dropping it removes nothing.
 #[derive(Debug)]
 pub struct WorkerGroup {
     number: u64,
@@ -56,7 +56,7 @@ impl WorkerGroup {
         Ok(Self { number, path, directory: directory.into() })
     }
 
-    /// The number of its worker.
+    /// The number of its worker, or check.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number

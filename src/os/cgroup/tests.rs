@@ -99,11 +99,12 @@ fn groups_that_a_worker_made_in_its_own_go_with_it() {
 #[test]
 fn what_a_former_supervisor_left_is_listed_in_order() {
     let directory = tempfile::tempdir().unwrap();
-    for name in ["w10", "w9", "supervisor", "wx", "w", "other"] {
+    for name in ["w10", "w9", "c7", "supervisor", "wx", "w", "other"] {
         fs::create_dir(directory.path().join(name)).unwrap();
     }
-    let numbers: Vec<_> = Delegated::at(directory.path()).workers().iter().map(WorkerGroup::number).collect();
-    assert_eq!(numbers, [9, 10]);
+    let numbers = |groups: Vec<WorkerGroup>| groups.iter().map(WorkerGroup::number).collect::<Vec<_>>();
+    assert_eq!(numbers(Delegated::at(directory.path()).workers()), [9, 10]);
+    assert_eq!(numbers(Delegated::at(directory.path()).checks()), [7]);
 }
 
 #[test]
