@@ -14,6 +14,7 @@ pub(super) struct Reader {
     source: Source,
     /// The plan that the listeners were made from.
     first: Option<Arc<Plan>>,
+    sockets_are_passed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ impl Reader {
         let subject = match &request.target {
             Some(Target::App(name)) => Subject::App(name.clone()),
             Some(Target::File(path)) => Subject::File(absolute(path)),
-            None => return Self { source: Source::Flags(flags), first: None },
+            None => return Self::of(Source::Flags(flags)),
         };
         let dirs = if request.user_mode {
             let var = |name: &str| std::env::var_os(name);
@@ -46,7 +47,11 @@ impl Reader {
         };
         let profile = request.profile.clone();
         let request = Request { subject, dirs, profile, cpus: cpus(), flags };
-        Self { source: Source::Files(Box::new(request)), first: None }
+        Self::of(Source::Files(Box::new(request)))
+    }
+
+    fn of(source: Source) -> Self {
+        Self { source, first: None, sockets_are_passed: false }
     }
 
     /// Reads for the first time.
@@ -69,10 +74,22 @@ impl Reader {
         Ok(Arc::new(loaded.plan))
     }
 
-    /// The keys that differ from the first plan and take effect only when the service is started anew.
-    pub(super) fn waits_for_restart(&self, plan: &Plan) -> Vec<&'static str> {
-        let changes = self.first.as_ref().map(|first| first.diff(plan)).unwrap_or_default();
-        changes.into_iter().filter(|change| change.needs_restart).map(|change| change.key).collect()
+    /// The sockets are the service manager's: the plan opens none.
+    pub(super) fn sockets_are_passed(&mut self) {
+        self.sockets_are_passed = true;
+    }
+
+    /// In a sentence: what differs from the first plan and does not take effect by a reload.
+    pub(super) fn without_effect(&self, plan: &Plan) -> Option<String> {
+        let changes = self.first.as_ref()?.diff(plan);
+        let keys: Vec<&str> =
+            changes.into_iter().filter(|change| change.needs_restart).map(|change| change.key).collect();
+        let keys = Some(keys.join(", ")).filter(|keys| !keys.is_empty())?;
+        Some(if self.sockets_are_passed {
+            format!("{keys} was changed: that changes nothing, the .socket unit opens the sockets")
+        } else {
+            format!("{keys} was changed: that takes effect at the next restart of the service")
+        })
     }
 
     fn load(&self) -> Result<Loaded, Diagnostics> {

@@ -147,7 +147,7 @@ fn start_logging(plan: &Plan) -> Option<Logging> {
 async fn serve(
     request: &RunRequest,
     plan: &Arc<Plan>,
-    reader: Reader,
+    mut reader: Reader,
     signals: Signals,
     out: &mut Notifier,
 ) -> Result<(), Fatal> {
@@ -157,7 +157,10 @@ async fn serve(
     if let Some(pid) = runtime_dir::who_serves(&private) {
         return Err(runs_already(request, plan, pid));
     }
-    let (listeners, bound) = listeners(plan)?;
+    let Sockets { listeners, bound, are_passed } = listeners(plan)?;
+    if are_passed {
+        reader.sockets_are_passed();
+    }
     let mut world = world(request, plan, listeners, bound, directory.join(NOTIFY_SOCKET))?;
     let now = clock::now();
     let seed = u64::from(std::process::id()) ^ u64::try_from(clock::wall().as_nanos()).unwrap_or(u64::MAX);
@@ -220,15 +223,24 @@ fn runs_already(request: &RunRequest, plan: &Plan, pid: u32) -> Fatal {
     Fatal::Setup(format!("an app called {} runs already{pid}{way_out}", plan.app))
 }
 
+/// What is served.
+struct Sockets {
+    listeners: Vec<Listener>,
+    /// Socket files that were made here.
+    bound: Vec<SocketPath>,
+    /// The service manager opened them.
+    are_passed: bool,
+}
+
 /// The sockets that systemd passed, else those that the plan names.
-fn listeners(plan: &Plan) -> Result<(Vec<Listener>, Vec<SocketPath>), Fatal> {
+fn listeners(plan: &Plan) -> Result<Sockets, Fatal> {
     let adopted = activation::adopt().map_err(|error| Fatal::Setup(error.to_string()))?.listeners;
     if !adopted.is_empty() {
         for listener in &adopted {
             let (address, name) = (where_it_is(listener.address.as_ref()), &listener.name);
             info!("serving {address} ({name}), passed by the service manager");
         }
-        return Ok((adopted, Vec::new()));
+        return Ok(Sockets { listeners: adopted, bound: Vec::new(), are_passed: true });
     }
     if plan.listen.is_empty() {
         return Err(Fatal::Setup(
@@ -255,7 +267,7 @@ fn listeners(plan: &Plan) -> Result<(Vec<Listener>, Vec<SocketPath>), Fatal> {
             inode,
         });
     }
-    Ok((listeners, paths))
+    Ok(Sockets { listeners, bound: paths, are_passed: false })
 }
 
 /// An address as people write it.

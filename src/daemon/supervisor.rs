@@ -9,7 +9,7 @@ use tracing::error;
 
 use crate::dbus::{Ask, Notice, Origin, Wish, WorkerLabel};
 use crate::os::{clock, memory, signals};
-use crate::pool::{Announcement, Command, Effect, Event, Pool, RequestId, Verdict, View, WorkerId};
+use crate::pool::{Announcement, Command, Effect, Event, Outcome, Pool, RequestId, Verdict, View, WorkerId};
 use crate::systemd::notify::Notifier;
 use crate::systemd::upward::Upward;
 use crate::systemd::watchdog::Watchdog;
@@ -72,32 +72,53 @@ pub(super) struct Supervisor {
     pub(super) left: Option<Option<String>>,
 }
 
+/// Who waits for a verdict.
+#[derive(Debug)]
+struct Caller {
+    reply: oneshot::Sender<Verdict>,
+    /// How a reload was asked for.
+    origin: Option<Origin>,
+    /// What is said besides when it is done.
+    remark: Option<String>,
+}
+
 /// Who waits for a verdict, and how it was asked.
 #[derive(Debug, Default)]
 pub(super) struct Callers {
-    waiting: BTreeMap<RequestId, (oneshot::Sender<Verdict>, Option<Origin>)>,
+    waiting: BTreeMap<RequestId, Caller>,
     next: u64,
     /// systemd itself waits for the rollout under way (`ExecReload=`).
     pub(super) reload_by_manager: bool,
 }
 
 impl Callers {
-    pub(super) fn enter(&mut self, reply: oneshot::Sender<Verdict>, origin: Option<Origin>) -> RequestId {
+    pub(super) fn enter(
+        &mut self,
+        reply: oneshot::Sender<Verdict>,
+        origin: Option<Origin>,
+        remark: Option<String>,
+    ) -> RequestId {
         self.next = self.next.wrapping_add(1);
         let request = RequestId(self.next);
-        self.waiting.insert(request, (reply, origin));
+        self.waiting.insert(request, Caller { reply, origin, remark });
         request
     }
 
-    pub(super) fn answer(&mut self, request: RequestId, verdict: Verdict) {
-        if let Some((reply, _)) = self.waiting.remove(&request) {
+    pub(super) fn answer(&mut self, request: RequestId, mut verdict: Verdict) {
+        if let Some(Caller { reply, remark, .. }) = self.waiting.remove(&request) {
+            if let Some(remark) =
+                remark.filter(|_| matches!(verdict.outcome, Outcome::Done | Outcome::Partly))
+            {
+                verdict.message.push_str("; ");
+                verdict.message.push_str(&remark);
+            }
             // A caller who is gone does not want to know any more.
             let _ = reply.send(verdict);
         }
     }
 
     fn manager_waits(&self) -> bool {
-        self.waiting.values().any(|(_, origin)| *origin == Some(Origin::ExecReload))
+        self.waiting.values().any(|caller| caller.origin == Some(Origin::ExecReload))
     }
 }
 

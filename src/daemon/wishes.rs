@@ -31,20 +31,21 @@ impl Supervisor {
         match wish {
             Wish::Reload { origin } => match self.reader.read() {
                 Ok(plan) => {
-                    for key in self.reader.waits_for_restart(&plan) {
-                        warn!("{key} was changed; that takes effect at the next restart of the service");
+                    let remark = self.reader.without_effect(&plan);
+                    if let Some(remark) = &remark {
+                        warn!("{remark}");
                     }
-                    let request = self.callers.enter(reply, Some(origin));
+                    let request = self.callers.enter(reply, Some(origin), remark);
                     self.feed(Event::PlanLoaded { request, plan });
                 }
                 Err(faults) => {
                     let (reason, details) = (refusal(&faults.without_lines()), refusal(&faults));
-                    let request = self.callers.enter(reply, Some(origin));
+                    let request = self.callers.enter(reply, Some(origin), None);
                     self.feed(Event::PlanRefused { request, reason, details });
                 }
             },
             Wish::Command(command) => {
-                let request = self.callers.enter(reply, None);
+                let request = self.callers.enter(reply, None, None);
                 self.feed(Event::Asked { request, command });
             }
             Wish::Send { slot, json } => {

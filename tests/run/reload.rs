@@ -208,10 +208,29 @@ fn a_change_of_the_addresses_is_said_to_wait_for_a_restart() {
     let mut run = ready(&good);
     let address = run.address();
     run.configure(&good.replace("['127.0.0.1:0']", "['127.0.0.1:0', '@DIR@/more']"));
-    assert!(reload(&run).status.success());
-    run.said("listen was changed; that takes effect at the next restart");
+    let out = reload(&run);
+    assert!(out.status.success());
+    let waits = "listen was changed: that takes effect at the next restart";
+    assert!(text(&out).contains(&format!("; {waits}")), "{}", text(&out));
+    run.said(waits);
     assert_eq!(run.address(), address);
     assert_eq!(run.get("/gen"), "2");
+    run.stop();
+}
+
+#[test]
+fn a_change_of_the_addresses_is_said_to_be_void_where_the_sockets_were_passed() {
+    let good = format!("command = ['@WORKER@', '--notify']\n{REST}");
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut run = Stage::new(&good).sockets(vec![("web", socket.into())]).managed().start();
+    run.told("STATUS=2/2 workers ready");
+    run.configure(&good.replace("['127.0.0.1:0']", "['127.0.0.1:0', '@DIR@/more']"));
+    let out = reload(&run);
+    assert!(out.status.success());
+    let void = "listen was changed: that changes nothing, the .socket unit opens the sockets";
+    assert!(text(&out).contains(&format!("; {void}")), "{}", text(&out));
+    run.said(void);
+    assert_eq!(run.count("next restart"), 0);
     run.stop();
 }
 
