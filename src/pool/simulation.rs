@@ -472,6 +472,15 @@ impl Game {
         self.now = end;
     }
 
+    /// The machine sleeps, or ganger is stopped in a debugger: the clock goes on and nothing is heard. Afterwards
+    /// everything is late, and the pool hears first of what happened or of the time, as it comes.
+    fn sleep(&mut self, span: Duration) {
+        self.now = self.now + span;
+        if self.dice.one_in(2) {
+            self.feed(Event::TimePassed);
+        }
+    }
+
     fn ask(&mut self, command: Command) {
         let request = self.request();
         self.feed(Event::Asked { request, command });
@@ -603,9 +612,15 @@ impl Game {
                 0 => Duration::ZERO,
                 1..=6 => self.dice.span(800),
                 7..=8 => self.dice.span(8_000),
-                // The machine slept, or was stopped in a debugger.
                 _ => self.dice.span(200_000),
             };
+            if self.dice.one_in(40) {
+                let span = self.dice.span(200_000);
+                self.sleep(span);
+            }
+            if self.left {
+                break;
+            }
             self.pass(pause);
             if self.left {
                 break;
