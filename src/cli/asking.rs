@@ -218,30 +218,36 @@ fn show(context: &Context, app: &AppName, answer: &Answer) -> Exit {
         context.out.line(&verdict);
         return exit;
     }
-    if let Some(failure) = &answer.failure {
-        last_words(context, app, failure);
-    }
+    let shown = answer.failure.as_ref().is_some_and(|failure| last_words(context, app, failure));
     let failure = Failure::new(exit, verdict);
     let user = if context.user_mode { " --user" } else { "" };
     context.out.failure(&match (&answer.failure, exit) {
-        (Some(worker), _) => failure.hint(format!("more of it: ganger{user} logs {app}:{}", worker.slot)),
+        (Some(worker), _) if shown => {
+            failure.hint(format!("more of it: ganger{user} logs {app}:{}", worker.slot))
+        }
+        // In the foreground there is no journal, and some may not read it.
+        (Some(worker), _) => failure.hint(format!(
+            "what it said: ganger{user} logs {app}:{}, or where ganger run writes",
+            worker.slot
+        )),
         (None, Exit::NotFound) => failure.hint(format!("its slots: ganger{user} status {app}")),
         (None, _) => failure,
     });
     exit
 }
 
-/// The failing worker's last lines in the journal.
-fn last_words(context: &Context, app: &AppName, worker: &FailedWorker) {
+/// The failing worker's last lines in the journal; `false`: there are none.
+fn last_words(context: &Context, app: &AppName, worker: &FailedWorker) -> bool {
     let lines = journal::last_words(worker, now());
     if lines.is_empty() {
-        return;
+        return false;
     }
     context.out.note(&format!("last words of {app}:{}:", worker.slot));
     for line in lines {
         let line = Style::Dim.paint(&harmless(&line), context.out.look().color);
         context.out.note(&format!("  {line}"));
     }
+    true
 }
 
 /// Says that something goes on.

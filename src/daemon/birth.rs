@@ -74,7 +74,8 @@ impl World {
         let program = |reason: String| SpawnFailure::Program(reason);
         let identity =
             users::resolve(plan.command.user.as_deref(), plan.command.group.as_deref()).map_err(|error| {
-                if error.is_shortage() { resources(error) } else { program(error.to_string()) }
+                let reason = format!("failed to {error}");
+                if error.is_shortage() { resources(reason) } else { program(reason) }
             })?;
         let mut env = environment::shared(std::env::vars_os(), plan);
         let mut argv = &plan.command.argv;

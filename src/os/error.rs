@@ -11,6 +11,8 @@ use nix::errno::Errno;
 pub struct SysError {
     attempt: String,
     errno: Errno,
+    /// What says more than the kernel's words.
+    reason: Option<&'static str>,
 }
 
 /// The result of asking the kernel.
@@ -18,7 +20,12 @@ pub type Result<T> = std::result::Result<T, SysError>;
 
 impl SysError {
     pub(super) fn new(attempt: impl Into<String>, errno: Errno) -> Self {
-        Self { attempt: attempt.into(), errno }
+        Self { attempt: attempt.into(), errno, reason: None }
+    }
+
+    /// The same, with this reason for people.
+    pub(super) fn because(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
     }
 
     /// The error of an attempt that the standard library made.
@@ -82,7 +89,10 @@ pub(super) fn reason(errno: Errno) -> String {
 
 impl fmt::Display for SysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.attempt, reason(self.errno))
+        match self.reason {
+            Some(reason) => write!(f, "{}: {reason}", self.attempt),
+            None => write!(f, "{}: {}", self.attempt, reason(self.errno)),
+        }
     }
 }
 

@@ -53,9 +53,11 @@ pub fn resolve(user: Option<&str>, group: Option<&str>) -> Result<Option<Identit
     let found = find_user(user)?;
     let Some(found) = found else {
         // A number without an entry is a user all the same, as systemd has it; it has no group of its own.
-        let uid = user.parse().map_err(|_| SysError::new(format!("find user {user:?}"), Errno::ENOENT))?;
-        let gid =
-            gid.ok_or_else(|| SysError::new(format!("find the group of user {user}"), Errno::ENOENT))?;
+        let uid =
+            user.parse().map_err(|_| missing(format!("find user {user:?}"), "there is no such user"))?;
+        let gid = gid.ok_or_else(|| {
+            missing(format!("find the group of user {user}"), "there is no such user, and no group is named")
+        })?;
         return Ok(Some(Identity { uid, gid, groups: Vec::new(), name: None, home: None, shell: None }));
     };
     let gid = gid.unwrap_or(found.gid.as_raw());
@@ -85,8 +87,12 @@ fn group_id(text: &str) -> Result<u32> {
     let group = Group::from_name(text).attempted(|| format!("find group {text:?}"))?;
     match group {
         Some(group) => Ok(group.gid.as_raw()),
-        None => text.parse().map_err(|_| SysError::new(format!("find group {text:?}"), Errno::ENOENT)),
+        None => text.parse().map_err(|_| missing(format!("find group {text:?}"), "there is no such group")),
     }
+}
+
+fn missing(attempt: String, reason: &'static str) -> SysError {
+    SysError::new(attempt, Errno::ENOENT).because(reason)
 }
 
 /// The name of a user id, for display; the number when it has none.
@@ -126,8 +132,9 @@ mod tests {
     fn a_missing_user_or_group_is_named() {
         let error = resolve(Some("no-such-user-here"), None).unwrap_err();
         assert_eq!(error.errno(), nix::libc::ENOENT);
-        assert!(error.to_string().contains("no-such-user-here"), "{error}");
-        assert!(resolve(Some("daemon"), Some("no-such-group-here")).is_err());
+        assert_eq!(error.to_string(), "find user \"no-such-user-here\": there is no such user");
+        let error = resolve(Some("daemon"), Some("no-such-group-here")).unwrap_err();
+        assert_eq!(error.to_string(), "find group \"no-such-group-here\": there is no such group");
         assert!(resolve(Some("4000000001"), None).is_err(), "a bare number has no group");
         assert_eq!(resolve(Some("4000000001"), Some("7")).unwrap().unwrap().gid, 7);
     }

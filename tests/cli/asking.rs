@@ -64,8 +64,7 @@ fn a_failed_reload_is_exit_code_1_and_names_the_worker() {
     let script: crate::fake::Script = |_, _| Some(verdict(Outcome::Failed, "worker 0 exited with status 3"));
     let shown = served(script, &["reload", "--user", "api"]);
     assert_eq!(shown.code, Some(1), "{shown:?}");
-    let expected =
-        "ganger: reload api: failed: worker 0 exited with status 3\n  more of it: ganger --user logs api:0\n";
+    let expected = "ganger: reload api: failed: worker 0 exited with status 3\n  what it said: ganger --user logs api:0, or where ganger run writes\n";
     assert_eq!(shown.err, expected);
 }
 

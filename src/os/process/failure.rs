@@ -6,12 +6,12 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::template::Template;
+use super::template::{Directory, Template};
 use crate::os::error::{is_shortage, reason};
 
 /// What a child was doing when it failed.
@@ -139,7 +139,7 @@ impl SpawnError {
             || template.candidates.iter().map(|path| path_of(path)).find(|path| seen(path, template));
         if let Some(path) = tried.or_else(|| (errno == Errno::ENOENT).then(present).flatten()) {
             let mut error = Self::new(Stage::Exec, errno, path.display().to_string());
-            error.hint = hint(errno, &seen_as(path, template));
+            error.hint = hint(errno, &seen_as(path, template)).or_else(|| place(errno, path, template));
             return error;
         }
         let mut error = Self::new(Stage::Exec, errno, template.name().display().to_string());
@@ -147,6 +147,8 @@ impl SpawnError {
             let places = template.candidates.iter().filter_map(|path| path_of(path).parent());
             let places: Vec<_> = places.map(|place| place.display().to_string()).collect();
             error.hint = Some(format!("not in PATH {}", places.join(":")));
+        } else {
+            error.hint = place(errno, Path::new(template.name()), template);
         }
         error
     }
@@ -166,6 +168,25 @@ fn seen_as(path: &Path, template: &Template) -> PathBuf {
 
 fn seen(path: &Path, template: &Template) -> bool {
     seen_as(path, template).symlink_metadata().is_ok()
+}
+
+/// Where a relative path was looked for in vain.
+fn place(errno: Errno, path: &Path, template: &Template) -> Option<String> {
+    if errno != Errno::ENOENT || path.is_absolute() {
+        return None;
+    }
+    let Some(Directory { fd, path }) = &template.directory else {
+        return std::env::current_dir().ok().map(|path| format!("in {}", path.display()));
+    };
+    // The directory is held: a removed one is still there, only without a name.
+    let held = fs::metadata(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+    let is_there = path.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (held.dev(), held.ino()));
+    let path = path.display();
+    Some(if is_there {
+        format!("in {path}")
+    } else {
+        format!("the directory {path} was removed or replaced")
+    })
 }
 
 /// What the errno alone does not say.

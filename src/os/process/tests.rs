@@ -228,6 +228,19 @@ fn each_way_not_to_run_is_told_with_its_path_and_reason() {
 }
 
 #[test]
+fn a_relative_program_that_is_missing_is_told_with_its_directory_and_whether_that_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let template = template(&["./worker"], &[PATH], Some(directory.path())).unwrap();
+    let path = directory.path().display().to_string();
+    let expected = format!("run ./worker: no such file or directory (in {path})");
+    assert_eq!(failure_of(&template).to_string(), expected);
+    directory.close().unwrap();
+    let gone = format!("the directory {path} was removed or replaced");
+    let expected = format!("run ./worker: no such file or directory ({gone})");
+    assert_eq!(failure_of(&template).to_string(), expected);
+}
+
+#[test]
 fn a_bad_template_is_refused_before_any_fork() {
     let missing = template(&["true"], &[PATH], Some(Path::new("/no/such/dir"))).unwrap_err();
     assert_eq!(missing.to_string(), "go to directory /no/such/dir: no such file or directory");
