@@ -15,6 +15,8 @@ mod checks;
 mod contract;
 #[path = "run/crash.rs"]
 mod crash;
+#[path = "run/draining.rs"]
+mod draining;
 #[path = "run/listeners.rs"]
 mod listeners;
 #[path = "run/manager.rs"]

@@ -169,7 +169,11 @@ impl<'a> Keys<'a> {
     }
 
     fn u32(&self, key: &str) -> u32 {
-        self.0.get(key).and_then(|value| u32::try_from(*value).ok()).unwrap_or(0)
+        self.maybe_u32(key).unwrap_or(0)
+    }
+
+    fn maybe_u32(&self, key: &str) -> Option<u32> {
+        u32::try_from(*self.0.get(key)?).ok()
     }
 
     fn maybe_u64(&self, key: &str) -> Option<u64> {
@@ -293,6 +297,6 @@ fn worker(keys: &Keys<'_>) -> WorkerState {
         deadline: keys.maybe_instant("deadline"),
         status: keys.maybe_text("status"),
         memory: keys.maybe_u64("memory"),
-        connections: keys.maybe_u64("connections").and_then(|count| u32::try_from(count).ok()),
+        connections: keys.maybe_u32("connections"),
     }
 }
