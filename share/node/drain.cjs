@@ -14,7 +14,7 @@
 const cluster = require('cluster');
 
 if (cluster.isWorker) {
-  const graceMs = Number(process.env.GANGER_IDLE_GRACE_MS) || 1000;
+  const graceMs = Number(process.env.GANGER_IDLE_GRACE_MS || 1000);
   let draining = false;
 
   const drain = () => {
@@ -33,7 +33,7 @@ if (cluster.isWorker) {
     setTimeout(() => {
       closeIdleAgain();
       closeQuiet();
-      setInterval(closeQuiet, graceMs).unref();
+      setInterval(closeQuiet, Math.max(graceMs, 100)).unref();
     }, graceMs).unref();
   };
 
