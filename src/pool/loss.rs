@@ -148,8 +148,25 @@ impl Pool {
             return;
         }
         if self.role(&worker) == Role::Holder {
-            self.wish_replacement(now, worker.slot, cause, None);
+            let delay = if sick { self.fell_sick(now, &worker, &cause, out) } else { Duration::ZERO };
+            self.wish_replacement(now + delay, worker.slot, cause, None);
         }
+    }
+
+    /// A holder hangs or answers badly: that counts as a crash does. How long its replacement has to wait, because the
+    /// place had too many already.
+    fn fell_sick(&mut self, now: Monotonic, worker: &Worker, cause: &Cause, out: &mut Effects) -> Duration {
+        let plan = self.plan(worker.generation);
+        let slot = worker.slot;
+        let Some(place) = self.places.get_mut(&slot).filter(|place| !place.is_to_be_cured()) else {
+            return Duration::ZERO;
+        };
+        self.restarts = self.restarts.saturating_add(1);
+        let delay = place.fell_sick(cause.clone(), &plan.restart, now);
+        if !delay.is_zero() {
+            out.push(Effect::Announce(Announcement::SlotWaiting { slot, delay }));
+        }
+        delay
     }
 
     /// Notes that a place's holder is to be replaced by a fresh worker.

@@ -188,7 +188,7 @@ impl Pool {
             let finished = self.places.values().all(|place| place.holder == Holder::Finished);
             let failed = self.places.values().all(|place| matches!(place.holder, Holder::Failed { .. }))
                 && self.plan(self.generation).restart.all_failed == AllFailed::Exit;
-            if finished || failed || self.cannot_start() {
+            if finished || failed || self.cannot_start() || self.never_started() {
                 let clean = |cause: &Cause| *cause == Cause::Exit(Exit::Code(0));
                 let well =
                     finished && self.places.values().filter_map(|it| it.last_failure.as_ref()).all(clean);
@@ -224,6 +224,16 @@ impl Pool {
         !self.announced_ready
             && self.workers.is_empty()
             && self.places.values().all(|place| matches!(place.last_failure, Some(Cause::Spawn(_))))
+    }
+
+    /// Nothing was ever ready, and every place was tried in earnest: whoever waits for the start hears that it failed.
+    /// Trying again is then for whoever started us (`Restart=`).
+    fn never_started(&self) -> bool {
+        let in_earnest = |place: &Place| {
+            matches!(place.holder, Holder::Failed { .. })
+                || matches!(place.last_failure, Some(Cause::ReadyTimeout(_)))
+        };
+        !self.announced_ready && self.places.values().all(in_earnest)
     }
 
     fn retire_generations(&mut self, out: &mut Effects) {

@@ -182,6 +182,23 @@ impl Place {
         after
     }
 
+    /// Its holder is to be replaced because it hangs or answers badly.
+    pub(super) fn is_to_be_cured(&self) -> bool {
+        self.replacement.as_ref().is_some_and(|wish| urgency(&wish.cause) >= Urgency::Sick)
+    }
+
+    /// The holder hangs or answers badly; how long to wait before it is replaced: it may still serve, and a program that
+    /// is always found sick is not cured by one start after the other.
+    pub(super) fn fell_sick(&mut self, cause: Cause, policy: &Restart, now: Monotonic) -> Duration {
+        self.restarts = self.restarts.saturating_add(1);
+        self.last_failure = Some(cause);
+        if self.over_limit(policy, now) {
+            policy.retry.unwrap_or(policy.limit.interval)
+        } else {
+            Duration::ZERO
+        }
+    }
+
     /// Counts one more restart; more than the limit allows?
     fn over_limit(&mut self, policy: &Restart, now: Monotonic) -> bool {
         let limit = &policy.limit;

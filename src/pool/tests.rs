@@ -532,7 +532,11 @@ fn said(bench: &Bench, wanted: fn(&Announcement) -> bool) -> usize {
 
 #[test]
 fn an_app_that_hangs_for_good_while_it_starts_does_not_add_a_process_with_each_attempt() {
-    let mut bench = Bench::new(plan(2));
+    let mut bench = serving(2);
+    for slot in 0..2 {
+        let worker = bench.holder(slot);
+        bench.exit(worker, Exit::Code(1));
+    }
     hang(&mut bench, secs(2_000));
     let stuck = bench.pool.stuck();
     assert!((4..=6).contains(&stuck), "{stuck}");
@@ -769,4 +773,55 @@ fn scaling_to_what_there_is_says_so_in_good_english() {
         let request = bench.ask(Command::Scale { to: ScaleTo::Exactly(workers) });
         assert_eq!(bench.verdict(request).unwrap().message, words);
     }
+}
+
+#[test]
+fn a_first_start_that_cannot_succeed_ends_with_its_reason() {
+    let mut never_ready = Bench::new(plan(2));
+    for (worker, ..) in never_ready.unspawned() {
+        never_ready.spawned(worker);
+    }
+    never_ready.pass(secs(30));
+    never_ready.obey_drains();
+    let left = |bench: &Bench| {
+        bench.effects.iter().find_map(|effect| match effect {
+            Effect::Leave { failure } => failure.clone(),
+            _ => None,
+        })
+    };
+    let reason = left(&never_ready).expect("it goes on for ever");
+    assert!(reason.contains("was not ready within 30s"), "{reason}");
+
+    let mut crashing = Bench::new(plan(2));
+    while left(&crashing).is_none() && crashing.now < crate::time::Monotonic::ZERO + secs(60) {
+        for (worker, ..) in crashing.unspawned() {
+            crashing.spawned(worker);
+            crashing.exit(worker, Exit::Code(1));
+        }
+        crashing.pass(Duration::from_millis(100));
+    }
+    let reason = left(&crashing).expect("it goes on for ever");
+    assert!(reason.contains("exited with status 1"), "{reason}");
+}
+
+#[test]
+fn workers_that_are_found_sick_count_as_restarts_and_are_replaced_only_so_often() {
+    let mut bench = serving(1);
+    let mut replaced = 0;
+    let end = bench.now + secs(59);
+    while bench.now < end {
+        let worker = bench.holder(0);
+        bench.feed(Event::Notified { worker, notification: Notification::WatchdogTrigger });
+        bench.run(secs(2));
+        if bench.effects.contains(&Effect::Kill { worker }) {
+            bench.exit(worker, Exit::Signal(9));
+            replaced += 1;
+        }
+    }
+    let view = bench.pool.view();
+    assert_eq!((replaced, view.slots[0].last_failure.clone()), (5, Some(Cause::Watchdog)));
+    assert_eq!(view.slots[0].restarts, 6, "the last one is found sick as well, and waits");
+    let worker = bench.holder(0);
+    bench.run(secs(60));
+    assert!(bench.effects.contains(&Effect::Kill { worker }), "it is tried again");
 }
