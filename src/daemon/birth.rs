@@ -25,7 +25,6 @@ use super::world::{Born, Group, Process, ProcessState, World};
 
 /// The first descriptor that sd_listen_fds(3) passes.
 const LISTEN_FDS_START: RawFd = 3;
-
 /// The most control groups that are kept in mind because they could not be removed.
 const MAX_LEFTOVERS: usize = 256;
 

@@ -15,6 +15,7 @@ mod inbox;
 mod looking;
 mod mail;
 mod node_side;
+mod opening;
 mod output;
 mod prober;
 mod publishing;

@@ -19,8 +19,7 @@ use crate::os::sockets::SocketPath;
 use crate::os::{clock, files, kin, messages, pidfd, rlimit, sockets, users};
 use crate::plan::{Address, Plan, Protocol};
 use crate::pool::Pool;
-use crate::proto::listen_fds::FdName;
-use crate::systemd::activation::{self, Listener};
+use crate::systemd::activation::Listener;
 use crate::systemd::logging::{self, Logging, Settings};
 use crate::systemd::notify::Notifier;
 use crate::systemd::surroundings::{Manager, running_under};
@@ -32,6 +31,7 @@ use super::checking::Checks;
 use super::counting::Counts;
 use super::event_loop;
 use super::inbox::Inbox;
+use super::opening;
 use super::output::{self, Output};
 use super::reading::Reader;
 use super::repeating::Repeated;
@@ -97,7 +97,7 @@ impl Fatal {
     }
 }
 
-fn failed(error: impl fmt::Display) -> Fatal {
+pub(super) fn failed(error: impl fmt::Display) -> Fatal {
     Fatal::Setup(format!("failed to {error}"))
 }
 
@@ -157,7 +157,7 @@ async fn serve(
     if let Some(pid) = runtime_dir::who_serves(&private) {
         return Err(runs_already(request, plan, pid));
     }
-    let Sockets { listeners, bound, are_passed } = listeners(plan)?;
+    let opening::Sockets { listeners, bound, are_passed } = opening::listeners(plan)?;
     if are_passed {
         reader.sockets_are_passed();
     }
@@ -221,58 +221,6 @@ fn runs_already(request: &RunRequest, plan: &Plan, pid: u32) -> Fatal {
         Some(Target::File(_)) | None => "; give this one another name with --name",
     };
     Fatal::Setup(format!("an app called {} runs already{pid}{way_out}", plan.app))
-}
-
-/// What is served.
-struct Sockets {
-    listeners: Vec<Listener>,
-    /// Socket files that were made here.
-    bound: Vec<SocketPath>,
-    /// The service manager opened them.
-    are_passed: bool,
-}
-
-/// The sockets that systemd passed, else those that the plan names.
-fn listeners(plan: &Plan) -> Result<Sockets, Fatal> {
-    let adopted = activation::adopt().map_err(|error| Fatal::Setup(error.to_string()))?.listeners;
-    if !adopted.is_empty() {
-        for listener in &adopted {
-            let (address, name) = (where_it_is(listener.address.as_ref()), &listener.name);
-            info!("serving {address} ({name}), passed by the service manager");
-        }
-        return Ok(Sockets { listeners: adopted, bound: Vec::new(), are_passed: true });
-    }
-    if plan.listen.is_empty() {
-        return Err(Fatal::Setup(
-            "there is no socket to serve: none was passed (LISTEN_FDS is not set) and none is configured; \
-             start the .socket unit, or add `listen = [\"3000\"]` to the configuration, or `--listen 3000` to \
-             the command line"
-                .to_owned(),
-        ));
-    }
-    let (mut listeners, mut paths) = (Vec::new(), Vec::new());
-    for wanted in &plan.listen {
-        let bound = sockets::bind(wanted).map_err(failed)?;
-        let name = FdName::new(&wanted.name).map_err(|error| Fatal::Setup(error.to_string()))?;
-        info!("listening on {} ({name})", bound.address);
-        if let Address::Unix(path) = &bound.address {
-            paths.push(SocketPath::note(path).map_err(failed)?);
-        }
-        let inode = sockets::inode(&bound.fd).map_err(failed)?;
-        listeners.push(Listener {
-            name,
-            fd: bound.fd,
-            kind: wanted.kind,
-            address: Some(bound.address),
-            inode,
-        });
-    }
-    Ok(Sockets { listeners, bound: paths, are_passed: false })
-}
-
-/// An address as people write it.
-fn where_it_is(address: Option<&Address>) -> String {
-    address.map_or_else(|| "an address without words".to_owned(), Address::to_string)
 }
 
 /// The app's runtime directory; a temporary one where there is no better place.
@@ -378,7 +326,9 @@ fn identity(plan: &Plan, world: &World) -> Identity {
         pid: std::process::id(),
         uid: users::own_uid(),
         listeners: listeners
-            .map(|listener| (listener.name.as_str().to_owned(), where_it_is(listener.address.as_ref())))
+            .map(|listener| {
+                (listener.name.as_str().to_owned(), opening::where_it_is(listener.address.as_ref()))
+            })
             .collect(),
     }
 }

@@ -11,6 +11,9 @@ use crate::time::Monotonic;
 
 /// Settling ends by itself; this bounds it should a mistake make it go in circles.
 const MAX_ROUNDS: usize = 16_384;
+/// A first start in which every place had so many workers that were not ready in time has failed. They are too far
+/// apart to reach the start limit.
+const FIRST_TIMEOUTS: u32 = 3;
 
 impl Pool {
     /// Brings the pool as near to what is wanted as facts allow.
@@ -230,8 +233,9 @@ impl Pool {
     /// Trying again is then for whoever started us (`Restart=`).
     fn never_started(&self) -> bool {
         let in_earnest = |place: &Place| {
+            let too_slow = matches!(place.last_failure, Some(Cause::ReadyTimeout(_)));
             matches!(place.holder, Holder::Failed { .. })
-                || matches!(place.last_failure, Some(Cause::ReadyTimeout(_)))
+                || too_slow && place.early_failures >= FIRST_TIMEOUTS
         };
         !self.announced_ready && self.places.values().all(in_earnest)
     }

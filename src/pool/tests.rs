@@ -778,16 +778,19 @@ fn scaling_to_what_there_is_says_so_in_good_english() {
 #[test]
 fn a_first_start_that_cannot_succeed_ends_with_its_reason() {
     let mut never_ready = Bench::new(plan(2));
-    for (worker, ..) in never_ready.unspawned() {
-        never_ready.spawned(worker);
+    for _ in 0..3 {
+        for (worker, ..) in never_ready.unspawned() {
+            never_ready.spawned(worker);
+        }
+        never_ready.pass(secs(30));
+        never_ready.obey_drains();
+        never_ready.pass(secs(2));
     }
-    never_ready.pass(secs(30));
-    never_ready.obey_drains();
     let left = |bench: &Bench| {
-        bench.effects.iter().find_map(|effect| match effect {
-            Effect::Leave { failure } => failure.clone(),
-            _ => None,
-        })
+        bench
+            .effects
+            .iter()
+            .find_map(|effect| if let Effect::Leave { failure } = effect { failure.clone() } else { None })
     };
     let reason = left(&never_ready).expect("it goes on for ever");
     assert!(reason.contains("was not ready within 30s"), "{reason}");

@@ -107,8 +107,8 @@ limit = { burst = 5, interval = '1min' }
 
 #[test]
 fn a_failed_slot_starts_again_after_a_reset() {
-    let config = "command = ['sh', '-c', 'test -e @DIR@/fixed || exit 1; exec @WORKER@ --notify']\n\
-         listen = ['127.0.0.1:0']\nworkers = 1\n\
+    let config = "command = ['sh', '-c', 'test -e @DIR@/fixed || test $GANGER_WORKER = 1 || exit 1; exec @WORKER@ --notify']\n\
+         listen = ['127.0.0.1:0']\nworkers = 2\n\
          [restart]\nretry = 'off'\nbackoff.initial = '1ms'\nbackoff.max = '1ms'\nlimit.burst = 3";
     let run = Stage::new(config).start();
     run.said("slot 0 has failed");
