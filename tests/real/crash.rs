@@ -5,6 +5,7 @@ use crate::site;
 use harness::load::{Class, Report};
 use harness::{Host, both};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// So many connections the load has; more requests than these cannot be in flight.
 const CONNECTIONS: u64 = 8;
@@ -13,6 +14,18 @@ fn up(host: &Host, arguments: &str, settings: &str) {
     site::install_scripted(host, arguments, settings);
     site::first_request(host);
     site::wait_for_status(host, "2/2 workers ready, generation 1");
+}
+
+/// A row of the table in docs/no-request-lost.md.
+#[expect(clippy::print_stderr, reason = "a row for people")]
+fn row(promise: &str, situation: &str, host: &Host, report: &Report) {
+    let host = host.title().rsplit(", ").next().unwrap_or_default();
+    eprintln!("| {promise} | {situation}, {host} | {} | {} |", report.sent, report.lost());
+}
+
+/// How often: few, or with `GANGER_SOAK` many.
+fn times(few: u32, many: u32) -> u32 {
+    if std::env::var_os("GANGER_SOAK").is_some() { many } else { few }
 }
 
 fn main_pid(host: &Host) -> String {
@@ -55,13 +68,15 @@ fn f18_f33_restarts_of_the_service_lose_no_request() {
         up(&host, "--notify --grace 300", "workers = 2\n[stop]\ntimeout = '5s'\n");
         let load = site::load(&host).connections(8).close_each().start();
         load.wait_for_answers(50);
-        for _ in 0..3 {
+        let restarts = times(3, 20);
+        for _ in 0..restarts {
             let old = main_pid(&host);
             host.ok("systemctl restart myapp.service");
             wait_for_successor(&host, &old);
             load.wait_for_answers(50);
         }
         let report = load.stop();
+        row("P4", &format!("{restarts} times `systemctl restart`"), &host, &report);
         report.assert_nothing_lost(200);
         assert_workers_are_the_units(&host);
     }
@@ -74,10 +89,13 @@ fn f33_twenty_quick_restarts_neither_fail_the_unit_nor_close_the_port() {
         let load = site::load(&host).connections(8).close_each().start();
         load.wait_for_answers(20);
         // Each one as soon as the last has returned, in the middle of whatever is going on.
-        let restarts = host.run("for i in $(seq 20); do systemctl restart myapp.service || exit 1; done");
+        let count = times(20, 200);
+        let restarts = format!("for i in $(seq {count}); do systemctl restart myapp.service || exit 1; done");
+        let restarts = host.run_within(&restarts, Duration::from_secs(600));
         assert_eq!(restarts.code, 0, "{}: {restarts}", host.title());
         load.wait_for_answers(50);
         let report = load.stop();
+        row("P4", &format!("{count} times `systemctl restart`, one after the other"), &host, &report);
         assert_eq!(report.lost(), 0, "{}: {report}", host.title());
         assert_eq!(host.property("myapp.socket", "ActiveState"), "active");
         assert_eq!(host.property("myapp.socket", "Result"), "success");
@@ -92,7 +110,7 @@ fn f18_a_killed_supervisor_costs_only_the_requests_in_flight() {
         up(&host, "--notify", "workers = 2\n");
         let load = site::load(&host).connections(8).close_each().path("/sleep/20").start();
         let mut killings = 0;
-        for whom in ["main", "all", "main"] {
+        for whom in ["main", "all", "main"].iter().cycle().take(times(3, 21) as usize) {
             load.wait_for_answers(50);
             let old = main_pid(&host);
             host.ok(&format!("systemctl kill -s KILL --kill-whom={whom} myapp.service"));
@@ -102,6 +120,7 @@ fn f18_a_killed_supervisor_costs_only_the_requests_in_flight() {
         }
         load.wait_for_answers(50);
         let report = load.stop();
+        row("P4", &format!("ganger killed {killings} times, 8 requests in flight each time"), &host, &report);
         assert_only_in_flight_lost(&host, &report, killings);
         // What waited in the queue was answered: a connection that nobody had accepted cannot be reset.
         assert_eq!(host.property("myapp.service", "NRestarts"), killings.to_string());
@@ -123,6 +142,7 @@ fn f18_f33_a_crash_loop_of_the_supervisor_keeps_the_port_open() {
         site::wait_for_status(&host, "2/2 workers ready, generation 1");
         load.wait_for_answers(50);
         let report = load.stop();
+        row("P4", "ganger killed 12 times within two seconds", &host, &report);
         assert_only_in_flight_lost(&host, &report, 12);
         assert_workers_are_the_units(&host);
     }
