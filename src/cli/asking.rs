@@ -148,7 +148,11 @@ async fn wait(context: &Context, app: &AppName, wish: &Wish, patience: Duration)
             },
         }
     };
-    lines.end();
+    let last = match &ended {
+        Ok(Ended::Answered(answer)) if answer.outcome == "done" => answer.generation,
+        Ok(_) | Err(_) => None,
+    };
+    lines.end(last);
     ended.map_err(|trouble| context.trouble(app, trouble))
 }
 
@@ -195,11 +199,12 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn end(self) {
+    /// `last`: the generation that a rollout which went well led to.
+    fn end(self, last: Option<u64>) {
         if self.open {
             self.context.out.text("\r\x1b[K");
         }
-        self.progress.rest().for_each(|line| self.context.out.line(&line));
+        self.progress.rest(last).for_each(|line| self.context.out.line(&line));
     }
 }
 

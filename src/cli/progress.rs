@@ -42,6 +42,7 @@ pub(crate) enum Follow {
 #[derive(Debug)]
 struct WorkerLine {
     slot: u32,
+    generation: Option<u64>,
     text: String,
     /// The one that it takes the place of, once that is asked to leave.
     old: Option<Old>,
@@ -79,7 +80,10 @@ impl Progress {
         match happening.event.as_str() {
             "worker-started" if self.follows(happening) && self.lines.len() < MAX_LINES => {
                 let text = format!("worker {slot} started");
-                self.lines.insert(worker, WorkerLine { slot, text: text.clone(), old: None });
+                self.lines.insert(
+                    worker,
+                    WorkerLine { slot, generation: happening.generation, text: text.clone(), old: None },
+                );
                 Some(Line { text, complete: false })
             }
             "worker-ready" if is_new => {
@@ -161,9 +165,12 @@ impl Progress {
         Some(Line { text, complete })
     }
 
-    /// The lines to which nothing was added at the end.
-    pub(crate) fn rest(self) -> impl Iterator<Item = String> {
-        self.lines.into_values().map(|line| line.text)
+    /// The lines to which nothing was added at the end. `last`: the generation that one's own rollout led to; workers of
+    /// later ones are another's, whose rollout began before one's own verdict was heard.
+    pub(crate) fn rest(self, last: Option<u64>) -> impl Iterator<Item = String> {
+        let is_own =
+            move |line: &WorkerLine| last.is_none_or(|last| line.generation.is_none_or(|it| it <= last));
+        self.lines.into_values().filter(is_own).map(|line| line.text)
     }
 }
 
@@ -204,7 +211,7 @@ mod tests {
         let done = progress.happened(&event("worker-exited", 2, None), at(2000)).unwrap();
         let text = "worker 2 started … ready 1.4s … old drained 600ms".to_owned();
         assert_eq!(done, Line { text, complete: true });
-        assert_eq!(progress.rest().count(), 0);
+        assert_eq!(progress.rest(None).count(), 0);
     }
 
     #[test]
@@ -221,7 +228,7 @@ mod tests {
     fn a_line_that_was_not_finished_is_not_lost() {
         let mut progress = Progress::default();
         progress.happened(&event("worker-started", 9, None), at(0));
-        assert_eq!(progress.rest().collect::<Vec<_>>(), ["worker 2 started"]);
+        assert_eq!(progress.rest(None).collect::<Vec<_>>(), ["worker 2 started"]);
     }
 
     fn of_generation(generation: u64, happening: Happening) -> Happening {
@@ -292,7 +299,7 @@ mod tests {
         };
         let line = progress.happened(&replaced, at(200)).unwrap();
         assert_eq!(line.text, "worker 2 started … was replaced by a new generation");
-        assert_eq!(progress.rest().collect::<Vec<_>>(), ["worker 2 started … ready 10ms"]);
+        assert_eq!(progress.rest(None).collect::<Vec<_>>(), ["worker 2 started … ready 10ms"]);
     }
 
     #[test]

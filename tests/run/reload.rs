@@ -101,7 +101,7 @@ fn a_reload_that_waits_for_another_shows_its_own_workers_only() {
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines.len(), 3, "{shown}");
         for (slot, line) in lines[..2].iter().enumerate() {
-            assert!(line.starts_with(&format!("worker {slot} started … ready ")), "{shown}");
+            assert!(line.starts_with(&format!("worker {slot} started … ")), "{shown}");
             assert!(line.contains(" … old drained "), "{shown}");
         }
         assert!(lines[2].contains(&format!("generation {generation}")), "{shown}");
