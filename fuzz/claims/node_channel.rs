@@ -193,7 +193,8 @@ impl World {
     fn drain(&mut self, place: u64, a: u8) {
         let Some(peer) = self.places.get_mut(&place) else { return };
         peer.drained = true;
-        let farewell = Farewell { message: None, timeout: Duration::from_millis(u64::from(a)) };
+        let farewell =
+            Farewell { message: None, timeout: Duration::from_millis(u64::from(a)), is_last: a % 2 == 1 };
         let actions = self.primary.drain(self.now, peer.id, farewell);
         self.obey(actions);
     }
@@ -330,7 +331,7 @@ impl World {
                 assert!(holders.filter(|(_, held)| *held == connection).count() == 1, "one at a time");
             }
             ToWorker::Disconnect { seq } | ToWorker::Ack { seq, .. } => peer.count(*seq),
-            ToWorker::HandleAck | ToWorker::HandleNack | ToWorker::Leave | ToWorker::User(_) => {}
+            ToWorker::HandleAck | ToWorker::HandleNack | ToWorker::Leave { .. } | ToWorker::User(_) => {}
         }
     }
 }

@@ -5,36 +5,41 @@
 // Node answers its primary's `disconnect` by closing the servers. Clients that keep connections alive then lose
 // requests: a request crosses the close of an idle connection on the wire (Node 20 and later), or a busy client
 // is served for ever and the worker never leaves. HTTP has the cure: from now on every response says
-// `Connection: close`, so that the client itself goes elsewhere. Idle connections get a grace period, in which
-// they may carry one more request, and are closed after it.
+// `Connection: close`, so that the client itself goes elsewhere. An idle connection may carry one more request for as
+// long as its server has promised to keep it (`keepAliveTimeout`); then it is closed, as it would have been anyway.
 //
 // Internals it leans on, there from Node 14 to 26: `internalMessage`, `_storeHeader`, `_getActiveHandles`,
 // `parser` and `_httpMessage` of sockets. Where one is missing the worker drains as without this file.
 
 const cluster = require('cluster');
 
+const LOOK_MS = 250;
+
 if (cluster.isWorker) {
-  const graceMs = Number(process.env.GANGER_IDLE_GRACE_MS || 1000);
+  // What the user has set, else what ganger allows when it asks for the drain: a second when the whole pool ends.
+  const wishedMs = process.env.GANGER_IDLE_GRACE_MS;
   let draining = false;
 
-  const drain = () => {
+  const drain = (allowedMs = 1000) => {
     if (draining) return;
     draining = true;
     const http = require('http');
-    const closeIdleAgain = keepIdleOnClose([http.Server, require('https').Server]);
+    const closeIdle = keepIdleOnClose([http.Server, require('https').Server]);
     sayCloseIn(http.ServerResponse.prototype);
     const closed = letCloseTwice(require('net').Server.prototype);
-    const quiet = quietConnections();
-    quiet();
-    const closeQuiet = () => closeOneByOne(quiet(), graceMs, () => {
-      // Those under TLS, which are no handles of their own.
-      for (const server of closed.keys()) if (server.closeIdleConnections) server.closeIdleConnections();
-    });
-    setTimeout(() => {
-      closeIdleAgain();
-      closeQuiet();
-      setInterval(closeQuiet, Math.max(graceMs, 100)).unref();
-    }, graceMs).unref();
+    const patienceMs = (server) => (wishedMs ? Number(wishedMs) : Math.min(allowedMs, promisedMs(server)));
+    const quietFor = quietConnections();
+    const began = now();
+    const look = () => {
+      const quiet = quietFor();
+      const due = [...quiet.keys()].filter((socket) => quiet.get(socket) >= patienceMs(socket.server));
+      closeOneByOne(due, () => {
+        // Those under TLS, which are no handles of their own.
+        for (const server of closed.keys()) if (now() - began >= patienceMs(server)) closeIdle(server);
+        setTimeout(look, LOOK_MS).unref();
+      });
+    };
+    look();
   };
 
   // Before Node's own listener, which closes the servers. `leave` comes before a stop message of the app's, whose
@@ -42,7 +47,7 @@ if (cluster.isWorker) {
   process.prependListener('internalMessage', (message) => {
     if (!message) return;
     if (message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') drain();
-    if (message.cmd === 'NODE_GANGER' && message.act === 'leave') drain();
+    if (message.cmd === 'NODE_GANGER' && message.act === 'leave') drain(message.idle);
   });
 
   // The app may leave by itself.
@@ -79,17 +84,11 @@ function withoutConnection(headers) {
   return headers.filter((_, at) => !named(headers[at - (at % 2)]));
 }
 
-// Since Node 19 closing a server closes its idle connections at once: not until the returned function is called.
+// Since Node 19 closing a server closes its idle connections at once: not any more. Returns a function that does.
 function keepIdleOnClose(classes) {
-  const restore = classes
-    .map((Class) => Class.prototype)
-    .filter((prototype) => prototype.closeIdleConnections)
-    .map((prototype) => {
-      const real = prototype.closeIdleConnections;
-      prototype.closeIdleConnections = () => {};
-      return () => Object.assign(prototype, { closeIdleConnections: real });
-    });
-  return () => restore.forEach((put) => put());
+  const real = classes[0].prototype.closeIdleConnections;
+  for (const { prototype } of classes) if (prototype.closeIdleConnections) prototype.closeIdleConnections = () => {};
+  return (server) => real && classes.some((Class) => server instanceof Class) && real.call(server);
 }
 
 // The handler that an app has for its stop signal often begins with `server.close(callback)`. It comes when Node has
@@ -122,35 +121,49 @@ function isIdle({ server, parser, _httpMessage }) {
   return server && parser && !parser.incoming && !_httpMessage;
 }
 
+// So long Node itself keeps an idle connection of the server: newer versions wait for a second more than they say.
+function promisedMs({ keepAliveTimeout }) {
+  return keepAliveTimeout > 0 ? keepAliveTimeout + 1500 : Infinity;
+}
+
+// Milliseconds, of a clock that nobody sets.
+function now() {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1e6;
+}
+
 // Closes connections, one for each turn of the loop in which nothing else was to be done: a request that the kernel
-// has already is read before its connection is closed. A loop that is never calm is waited for `patienceMs`. At last
-// `then` is called, in such a turn, too.
-function closeOneByOne(sockets, patienceMs, then) {
+// has already is read before its connection is closed. destroy() closes at once, where end() and destroySoon() take
+// another turn, in which a request may come. A loop that is never calm is waited for a second. At last `then` is
+// called, in such a turn, too.
+function closeOneByOne(sockets, then) {
   const read = new Map(sockets.map((socket) => [socket, socket.bytesRead]));
-  const patient = Date.now() + patienceMs;
-  let turn = process.hrtime();
+  const patient = now() + 1000;
+  let turn = now();
   const step = () => {
-    const [seconds, nanoseconds] = process.hrtime(turn);
-    const calm = seconds === 0 && nanoseconds < 1e6;
-    if (calm || Date.now() > patient) {
+    const calm = now() - turn < 0.25;
+    if (calm || now() > patient) {
       const socket = sockets.pop();
       if (!socket) return then();
-      if (isIdle(socket) && socket.bytesRead === read.get(socket)) socket.destroySoon();
+      if (isIdle(socket) && socket.bytesRead === read.get(socket)) socket.destroy();
     }
-    turn = process.hrtime();
+    turn = now();
     setImmediate(step);
   };
   setImmediate(step);
 }
 
-// Returns a function that names the HTTP connections of closed servers which carry no request and have brought
-// no byte since its last call. Sockets that became WebSockets have no parser and are left alone.
+// Returns a function that names the HTTP connections of closed servers which carry no request, each with the
+// milliseconds for which it was seen to bring no byte. Sockets that became WebSockets have no parser and are left alone.
 function quietConnections() {
-  let before = new Map(); // socket → bytes read
+  let before = new Map(); // socket → bytes read, and since when no more
   return () => {
-    const idle = handles().filter(isIdle);
-    const quiet = idle.filter((socket) => !socket.server.listening && before.get(socket) === socket.bytesRead);
-    before = new Map(idle.map((socket) => [socket, socket.bytesRead]));
-    return quiet;
+    const since = (socket) => {
+      const last = before.get(socket);
+      return last && last.bytes === socket.bytesRead ? last : { bytes: socket.bytesRead, at: now() };
+    };
+    before = new Map(handles().filter(isIdle).map((socket) => [socket, since(socket)]));
+    const quiet = [...before].filter(([socket]) => !socket.server.listening);
+    return new Map(quiet.map(([socket, { at }]) => [socket, now() - at]));
   };
 }

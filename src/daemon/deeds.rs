@@ -33,12 +33,12 @@ const SETTLED: Duration = Duration::from_secs(1);
 const WANT_OF_ROOM: Duration = Duration::from_millis(250);
 
 impl World {
-    /// Asks a worker to leave, in the way that its plan names.
-    pub(super) fn drain(&mut self, worker: WorkerId) {
+    /// Asks a worker to leave, in the way that its plan names. `is_last`: the whole pool ends.
+    pub(super) fn drain(&mut self, worker: WorkerId, is_last: bool) {
         let Some(plan) = self.plan_of(worker) else {
             return;
         };
-        if plan.protocol == Protocol::Node && self.drain_node(worker, &plan) {
+        if plan.protocol == Protocol::Node && self.drain_node(worker, &plan, is_last) {
             return;
         }
         if let Some(signal) = plan.stop.signal {

@@ -207,7 +207,7 @@ impl World {
     }
 
     /// Asks a Node worker to leave; `false`: it is none, or its channel is closed.
-    pub(super) fn drain_node(&mut self, id: WorkerId, plan: &Plan) -> bool {
+    pub(super) fn drain_node(&mut self, id: WorkerId, plan: &Plan, is_last: bool) -> bool {
         let Some(unique) = unique(id) else {
             return false;
         };
@@ -217,7 +217,7 @@ impl World {
                 .or_else(|_| UserText::from_json(&serde_json::Value::from(message.as_str()).to_string()))
         };
         let message = plan.stop.message.as_ref().and_then(|message| text(message).ok());
-        let farewell = Farewell { message, timeout: plan.stop.timeout };
+        let farewell = Farewell { message, timeout: plan.stop.timeout, is_last };
         let Some(side) = &mut self.node else {
             return false;
         };

@@ -223,7 +223,7 @@ impl Supervisor {
                 }
                 Effect::Drain { worker } => {
                     self.world.count_from(now, worker);
-                    self.world.drain(worker);
+                    self.world.drain(worker, self.pool.is_ending());
                 }
                 Effect::Kill { worker } => self.world.kill(worker),
                 Effect::Sweep { worker } => self.world.sweep(worker),

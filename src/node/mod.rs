@@ -67,6 +67,8 @@ pub const SIGNAL_AFTER_DRAIN: Duration = Duration::from_millis(500);
 /// A worker that does not drain gets its stop signal so long before it is killed (but not before three
 /// quarters of its time are over): the last word for an app that closes its own WebSockets.
 pub const LAST_CALL: Duration = Duration::from_secs(2);
+/// How long idle connections may have for one more request when the whole pool ends.
+const IDLE_AT_THE_END: Duration = Duration::from_secs(1);
 
 /// `NODE_UNIQUE_ID`, seen by the app as `cluster.worker.id`: 1 … 2^31-1, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,8 @@ use super::claims::{Claims, Inherited};
 use super::rotation::Rotation;
 use super::served::Served;
 use super::{
-    ConnectionId, HANDLE_RETRY, LAST_CALL, ListenerId, MAX_HANDLE_TRIES, SIGNAL_AFTER_DRAIN, UniqueId, errno,
+    ConnectionId, HANDLE_RETRY, IDLE_AT_THE_END, LAST_CALL, ListenerId, MAX_HANDLE_TRIES, SIGNAL_AFTER_DRAIN,
+    UniqueId, errno,
 };
 use crate::plan::Address;
 use crate::proto::node::{Frame, FrameError, Outcome, Query, Seq, ToWorker, UserText};
@@ -129,8 +130,10 @@ impl Primary {
         let Some(channel) = self.channels.get_mut(&worker) else {
             return out;
         };
-        let early = LAST_CALL.min(farewell.timeout / 4);
-        let last_call = Some(now + farewell.timeout.saturating_sub(early));
+        let time = farewell.timeout.saturating_sub(LAST_CALL.min(farewell.timeout / 4));
+        let last_call = Some(now + time);
+        // Idle connections are closed before the signal comes, which may end the app at once.
+        let idle = if farewell.is_last { IDLE_AT_THE_END.min(time * 3 / 4) } else { time * 3 / 4 };
         match channel.phase {
             Phase::Closed { ref mut signal } => {
                 signal.get_or_insert(now + SIGNAL_AFTER_DRAIN);
@@ -140,9 +143,9 @@ impl Primary {
             Phase::Open | Phase::Leaving { last_call: None } => channel.phase = Phase::Leaving { last_call },
         }
         // The app may close its servers when it hears the message: the preload has to know before.
-        let said = farewell.message.map(|message| [ToWorker::Leave, ToWorker::User(message)]);
+        let leave = ToWorker::Leave { idle };
         let disconnect = ToWorker::Disconnect { seq: channel.seq() };
-        let lines = said.into_iter().flatten().chain([disconnect]);
+        let lines = [leave].into_iter().chain(farewell.message.map(ToWorker::User)).chain([disconnect]);
         out.extend(lines.map(|message| Action::Send { worker, message, handle: None }));
         self.unsubscribe(worker);
         out

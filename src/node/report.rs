@@ -29,6 +29,8 @@ pub struct Farewell {
     pub message: Option<UserText>,
     /// When it will be killed, from now.
     pub timeout: Duration,
+    /// The whole pool ends: nobody is there for a client that comes back.
+    pub is_last: bool,
 }
 
 /// A descriptor that goes along with a line.

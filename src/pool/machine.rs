@@ -205,6 +205,12 @@ impl Pool {
         self.generations.get(&generation).unwrap_or(&self.present)
     }
 
+    /// Whether every worker has been asked to leave, for good.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
     /// The plan by which workers are born of `generation`, if it is still in use.
     #[must_use]
     pub fn plan_of(&self, generation: GenerationId) -> Option<&Arc<Plan>> {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ganger::node::{Policy, Report, UniqueId, WINDOW};
+use ganger::node::{Farewell, Policy, Report, UniqueId, WINDOW};
 use ganger::os::sock_diag;
 use ganger::proto::node::UserText;
 
@@ -307,13 +307,12 @@ fn without_workers_connections_wait_for_the_next_one() {
 }
 
 /// A worker whose connections would stay for a minute; whether it drains within ten seconds.
-fn drains_soon(pool: &mut Pool, worker: UniqueId, what: &str) {
+/// It ends by itself: the stop signal, shortly before the timeout, would be another end.
+fn drains_in_time(pool: &mut Pool, worker: UniqueId, what: &str) {
     let begun = now();
-    pool.drain(worker, Duration::from_secs(60));
-    assert_eq!(pool.exited(worker), Some(0));
-    let took = now().since(begun);
-    eprintln!("{what}: drained in {took:?}");
-    assert!(took < Duration::from_secs(10), "{what}: {took:?}");
+    pool.drain(worker, Duration::from_secs(4));
+    assert_eq!(pool.exited(worker), Some(0), "{what}");
+    eprintln!("{what}: drained in {:?}", now().since(begun));
 }
 
 fn keeping(version: &str, sockets: &Sockets, env: &[(&str, &str)]) -> (Pool, UniqueId) {
@@ -339,7 +338,7 @@ fn idle_and_silent_connections_do_not_keep_a_worker() {
             client::ask(&mut stream, "/fast", "keep-alive").unwrap();
             stream
         });
-        drains_soon(&mut pool, worker, &format!("node {version}, http"));
+        drains_in_time(&mut pool, worker, &format!("node {version}, http"));
     }
 }
 
@@ -354,8 +353,48 @@ fn idle_https_connections_do_not_keep_a_worker() {
         let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut output = client.stdout.take().unwrap();
         pool.during(move || std::io::Read::read_exact(&mut output, &mut [0; 4]).unwrap());
-        drains_soon(&mut pool, worker, &format!("node {version}, https"));
+        drains_in_time(&mut pool, worker, &format!("node {version}, https"));
         drop(client.stdin.take());
         client.wait().unwrap();
+    }
+}
+
+/// An idle connection of a worker; the thread says how long after its answer it was closed.
+fn idle_connection(pool: &mut Pool, address: SocketAddr) -> std::thread::JoinHandle<Duration> {
+    let mut stream = pool.during(move || {
+        let mut stream = client::connect(address).unwrap();
+        client::ask(&mut stream, "/fast", "keep-alive").unwrap();
+        stream
+    });
+    let begun = now();
+    std::thread::spawn(move || {
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "closed and no more");
+        now().since(begun)
+    })
+}
+
+#[test]
+fn an_idle_connection_is_kept_for_as_long_as_its_server_has_promised() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, worker) = keeping(&version, &sockets, &[("KEEP_ALIVE", "2000")]);
+        let idle = idle_connection(&mut pool, sockets.address());
+        pool.drain(worker, Duration::from_secs(60));
+        assert_eq!(pool.exited(worker), Some(0));
+        let kept = idle.join().unwrap();
+        assert!(kept >= Duration::from_secs(2), "node {version}: {kept:?}");
+    }
+}
+
+#[test]
+fn when_the_whole_pool_ends_idle_connections_do_not_keep_it() {
+    for version in versions() {
+        let sockets = Sockets::new();
+        let (mut pool, worker) = keeping(&version, &sockets, &[]);
+        let idle = idle_connection(&mut pool, sockets.address());
+        pool.dismiss(worker, Farewell { message: None, timeout: Duration::from_secs(120), is_last: true });
+        assert_eq!(pool.exited(worker), Some(0));
+        let kept = idle.join().unwrap();
+        assert!(kept < Duration::from_secs(20), "node {version}: {kept:?}");
     }
 }

@@ -185,7 +185,11 @@ impl Pool {
     }
 
     pub(crate) fn drain(&mut self, worker: UniqueId, timeout: Duration) {
-        let reports = self.hub.drain(now(), worker, Farewell { message: None, timeout });
+        self.dismiss(worker, Farewell { message: None, timeout, is_last: false });
+    }
+
+    pub(crate) fn dismiss(&mut self, worker: UniqueId, farewell: Farewell) {
+        let reports = self.hub.drain(now(), worker, farewell);
         self.facts.extend(reports.into_iter().map(Fact::Report));
     }
 

@@ -1,6 +1,7 @@
 //! What the primary says to a worker, and its bytes.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -46,7 +47,10 @@ pub enum ToWorker {
     /// The app's handle did not arrive.
     HandleNack,
     /// It is about to be told to leave, for the drain preload; Node and others take no notice.
-    Leave,
+    Leave {
+        /// How long idle connections may have for one more request.
+        idle: Duration,
+    },
     /// A message to the app.
     User(UserText),
 }
@@ -144,7 +148,7 @@ impl ToWorker {
             | Self::Ack { .. }
             | Self::HandleAck
             | Self::HandleNack
-            | Self::Leave
+            | Self::Leave { .. }
             | Self::User(_) => false,
         }
     }
@@ -160,7 +164,10 @@ impl ToWorker {
             Self::User(UserText(text)) => return format!("{text}\n").into_bytes(),
             Self::HandleAck => json!({"cmd": "NODE_HANDLE_ACK"}),
             Self::HandleNack => json!({"cmd": "NODE_HANDLE_NACK"}),
-            Self::Leave => json!({"cmd": "NODE_GANGER", "act": "leave"}),
+            Self::Leave { idle } => {
+                let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+                json!({"cmd": "NODE_GANGER", "act": "leave", "idle": idle})
+            }
             Self::Disconnect { seq } => cluster(json!({"act": "disconnect", "seq": seq})),
             Self::Ack { ack, seq } => cluster(json!({"ack": ack, "seq": seq})),
             Self::NewConnection { key, seq } => cluster(json!({"act": "newconn", "key": key.0, "seq": seq})),
