@@ -196,6 +196,13 @@ impl World {
         Ok(())
     }
 
+    /// Something that a worker's own process brought about. Its program runs, then: that comes first, whichever of
+    /// the two was seen first.
+    pub(super) fn brought(&mut self, worker: WorkerId, event: Event) {
+        self.start_decided(worker);
+        self.happened(event);
+    }
+
     /// The outcome of a start can be read.
     pub(super) fn start_decided(&mut self, worker: WorkerId) {
         let Some(process) = self.processes.get_mut(&worker) else {

@@ -99,7 +99,7 @@ impl World {
     fn said(&mut self, worker: WorkerId, fact: Fact) {
         let notification = match fact {
             Fact::Ready => {
-                self.happened(Event::BecameReady { worker, sign: ReadySign::Notify });
+                self.brought(worker, Event::BecameReady { worker, sign: ReadySign::Notify });
                 return;
             }
             Fact::Stopping => Notification::Stopping,
@@ -114,6 +114,6 @@ impl World {
                 return;
             }
         };
-        self.happened(Event::Notified { worker, notification });
+        self.brought(worker, Event::Notified { worker, notification });
     }
 }

@@ -49,7 +49,7 @@ impl World {
             }
         }
         for worker in listening {
-            self.happened(Event::BecameReady { worker, sign: ReadySign::Listening });
+            self.brought(worker, Event::BecameReady { worker, sign: ReadySign::Listening });
         }
     }
 
@@ -73,7 +73,7 @@ impl World {
         match nix::unistd::read(fd.as_fd(), &mut buffer) {
             Ok(count) if buffer.get(..count).is_some_and(|bytes| bytes.contains(&b'\n')) => {
                 self.subjects.forget(&fd, token);
-                self.happened(Event::BecameReady { worker, sign: ReadySign::Fd });
+                self.brought(worker, Event::BecameReady { worker, sign: ReadySign::Fd });
             }
             // Something else was written: the newline may follow.
             Ok(count) if count > 0 => process.ready_fd = Some((fd, token)),

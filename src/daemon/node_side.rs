@@ -304,14 +304,17 @@ impl World {
             Report::Online { .. } => {}
             Report::Listening { worker: id, address } => {
                 tracing::debug!("worker id {id} listens on {address}");
-                self.happened(Event::BecameReady { worker: worker(id), sign: ReadySign::Listening });
+                let id = worker(id);
+                self.brought(id, Event::BecameReady { worker: id, sign: ReadySign::Listening });
             }
             Report::Ready { worker: id } => {
-                self.happened(Event::BecameReady { worker: worker(id), sign: ReadySign::Message });
+                let id = worker(id);
+                self.brought(id, Event::BecameReady { worker: id, sign: ReadySign::Message });
             }
             Report::Message { worker: id, json } => self.app_said(worker(id), json),
             Report::Leaving { worker: id } => {
-                self.happened(Event::Notified { worker: worker(id), notification: Notification::Stopping });
+                let id = worker(id);
+                self.brought(id, Event::Notified { worker: id, notification: Notification::Stopping });
             }
             Report::Drained { worker: id } => self.happened(Event::Drained { worker: worker(id) }),
             Report::Disconnected { .. } => {}

@@ -14,7 +14,7 @@ use super::super::subjects::Subjects;
 use super::super::world::World;
 use crate::os::{clock, files, pipes};
 use crate::plan::{Plan, Protocol};
-use crate::pool::{Event, GenerationId, Slot, WorkerId, fixture};
+use crate::pool::{Event, GenerationId, ReadySign, Slot, WorkerId, fixture};
 
 const GENERATION: GenerationId = GenerationId(1);
 const SLOT: Slot = Slot(0);
@@ -86,4 +86,18 @@ fn workers_that_never_became_a_process_leave_no_channel() {
         fails(&mut world, id);
         assert_eq!(world.heard(id), None);
     }
+}
+
+#[test]
+fn what_a_worker_says_comes_after_its_start_though_it_was_seen_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = world(folder.path(), &["/bin/sleep", "60"]);
+    let worker = WorkerId(1);
+    world.spawn(clock::now(), worker, SLOT, GENERATION);
+    poll(&mut [PollFd::new(world.subjects.poller().as_fd(), PollFlags::POLLIN)], PollTimeout::NONE).unwrap();
+    world.brought(worker, Event::BecameReady { worker, sign: ReadySign::Notify });
+    world.kill(worker);
+    let facts: Vec<Event> = world.facts.drain(..).collect();
+    let is_in_order = matches!(facts[..], [Event::Spawned { .. }, Event::BecameReady { .. }]);
+    assert!(is_in_order, "{facts:?}");
 }
