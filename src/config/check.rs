@@ -11,13 +11,11 @@ use crate::time::{parse_size, parse_span};
 use super::diagnostic::Complaint;
 use super::kind::{EnvFile, Kind, Typed, Workers};
 use super::value::{Value, What};
+use super::words::MAX_WORD_BYTES;
 use super::{environment, near, probe, signal, words};
 
 /// The most words in one command.
 const MAX_WORDS: usize = 4096;
-
-/// The longest word: what execve(2) takes (`MAX_ARG_STRLEN`).
-pub(super) const MAX_WORD_BYTES: usize = 131_071;
 
 /// The most environment files.
 const MAX_ENV_FILES: usize = 64;

@@ -4,10 +4,9 @@
 
 use std::path::Path;
 
-use super::check::MAX_WORD_BYTES;
 use super::diagnostic::{At, Complaint};
 use super::value::{Value, What};
-use super::words::is_variable_name;
+use super::words::{MAX_WORD_BYTES, is_variable_name};
 
 /// The most variables of one app.
 pub(super) const MAX_VARIABLES: usize = 10_000;

@@ -3,6 +3,9 @@
 //! Whatever only a shell could do (pipes, redirections, variables, patterns) is refused and named, so that
 //! nobody finds a literal `&&` among a program's arguments.
 
+/// The longest word: what execve(2) takes (`MAX_ARG_STRLEN`).
+pub(super) const MAX_WORD_BYTES: usize = 131_071;
+
 /// Why a command line is no list of words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum WordsError {

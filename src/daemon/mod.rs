@@ -10,6 +10,7 @@ mod environment;
 mod event_loop;
 mod exits;
 mod explaining;
+mod fatal;
 mod guarding;
 mod inbox;
 mod looking;
@@ -31,8 +32,8 @@ mod telling;
 mod wishes;
 mod world;
 
+pub use fatal::Fatal;
 pub use request::{RunRequest, Target};
-pub use setup::Fatal;
 
 /// Runs a supervisor until it is told to leave.
 ///

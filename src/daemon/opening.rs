@@ -7,7 +7,7 @@ use crate::plan::{Address, Plan};
 use crate::proto::listen_fds::FdName;
 use crate::systemd::activation::{self, Listener};
 
-use super::setup::{Fatal, failed};
+use super::fatal::{Fatal, failed};
 
 /// What is served.
 pub(super) struct Sockets {

@@ -1,7 +1,6 @@
 //! From a request to a running supervisor, and its orderly end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{Level, info, warn};
 
-use crate::config::{Diagnostics, Severity};
 use crate::dbus::{self, Bus, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
 use crate::os::cgroup::Delegated;
 use crate::os::poller::Interest;
@@ -30,6 +28,7 @@ use super::calendar::Schedule;
 use super::checking::Checks;
 use super::counting::Counts;
 use super::event_loop;
+use super::fatal::{Fatal, failed, io_failed};
 use super::inbox::Inbox;
 use super::opening;
 use super::output::{self, Output};
@@ -49,61 +48,6 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// How long the last lines of workers may take to the terminal.
 const LAST_LINES: Duration = Duration::from_millis(500);
-
-/// Why there is no supervisor.
-#[derive(Debug)]
-pub enum Fatal {
-    /// The configuration has faults; they are all listed.
-    Config(Diagnostics),
-    /// Something that the supervisor cannot do without is missing; for people.
-    Setup(String),
-    /// No worker could be kept running; for people.
-    Hopeless(String),
-}
-
-impl fmt::Display for Fatal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(diagnostics) => diagnostics.fmt(f),
-            Self::Setup(reason) | Self::Hopeless(reason) => f.write_str(reason),
-        }
-    }
-}
-
-impl Fatal {
-    /// The exit code that it ends with (ganger(1), EXIT STATUS).
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(diagnostics) if diagnostics.is_not_found() => 3,
-            Self::Config(_) => 2,
-            Self::Setup(_) | Self::Hopeless(_) => 1,
-        }
-    }
-}
-
-impl std::error::Error for Fatal {}
-
-impl Fatal {
-    /// For `systemctl status`: of several faults the first that is an error.
-    fn in_a_line(&self) -> String {
-        let text = match self {
-            Self::Config(faults) => {
-                let error = faults.iter().find(|fault| fault.severity == Severity::Error);
-                error.map_or_else(|| self.to_string(), |fault| format!("{}: {}", fault.place, fault.message))
-            }
-            Self::Setup(reason) | Self::Hopeless(reason) => reason.clone(),
-        };
-        text.lines().next().unwrap_or_default().to_owned()
-    }
-}
-
-pub(super) fn failed(error: impl fmt::Display) -> Fatal {
-    Fatal::Setup(format!("failed to {error}"))
-}
-
-fn io_failed(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {
-    move |error| Fatal::Setup(format!("failed to {what}: {error}"))
-}
 
 /// Sets everything up, runs, and cleans up.
 pub(super) fn run(request: &RunRequest) -> Result<(), Fatal> {

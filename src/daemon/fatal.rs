@@ -1,0 +1,60 @@
+//! Why there is no supervisor, or no more: in words, in a line, as an exit code. Decides nothing.
+
+use std::fmt;
+
+use crate::config::{Diagnostics, Severity};
+
+/// Why there is no supervisor.
+#[derive(Debug)]
+pub enum Fatal {
+    /// The configuration has faults; they are all listed.
+    Config(Diagnostics),
+    /// Something that the supervisor cannot do without is missing; for people.
+    Setup(String),
+    /// No worker could be kept running; for people.
+    Hopeless(String),
+}
+
+impl fmt::Display for Fatal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(diagnostics) => diagnostics.fmt(f),
+            Self::Setup(reason) | Self::Hopeless(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Fatal {}
+
+impl Fatal {
+    /// The exit code that it ends with (ganger(1), EXIT STATUS).
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(diagnostics) if diagnostics.is_not_found() => 3,
+            Self::Config(_) => 2,
+            Self::Setup(_) | Self::Hopeless(_) => 1,
+        }
+    }
+
+    /// For `systemctl status`: of several faults the first that is an error.
+    pub(super) fn in_a_line(&self) -> String {
+        let text = match self {
+            Self::Config(faults) => {
+                let error = faults.iter().find(|fault| fault.severity == Severity::Error);
+                error.map_or_else(|| self.to_string(), |fault| format!("{}: {}", fault.place, fault.message))
+            }
+            Self::Setup(reason) | Self::Hopeless(reason) => reason.clone(),
+        };
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Something of the system's did not work; the error begins with what.
+pub(super) fn failed(error: impl fmt::Display) -> Fatal {
+    Fatal::Setup(format!("failed to {error}"))
+}
+
+/// The same for errors that do not say what was tried.
+pub(super) fn io_failed(what: &'static str) -> impl Fn(std::io::Error) -> Fatal {
+    move |error| Fatal::Setup(format!("failed to {what}: {error}"))
+}
