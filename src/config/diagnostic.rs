@@ -240,6 +240,18 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
+    /// Adds what was found out elsewhere about the value that stands at `place`.
+    pub fn warn(&mut self, place: &str, message: String, hint: &str) {
+        self.list.push(Diagnostic {
+            severity: Severity::Warning,
+            place: place.to_owned(),
+            message,
+            expected: None,
+            hint: Some(hint.to_owned()),
+            excerpt: None,
+        });
+    }
+
     /// The faults, at most 50.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

@@ -25,9 +25,6 @@ use super::world::{Born, Group, Process, ProcessState, World};
 
 /// The first descriptor that sd_listen_fds(3) passes.
 const LISTEN_FDS_START: RawFd = 3;
-/// The most control groups that are kept in mind because they could not be removed.
-const MAX_LEFTOVERS: usize = 256;
-
 /// What one worker is told beyond its generation's environment.
 #[derive(Debug, Default)]
 struct Told {
@@ -233,28 +230,6 @@ impl World {
                 self.happened(Event::SpawnFailed { worker, failure });
             }
         }
-    }
-
-    /// Removes the control group of a worker that is gone. When somebody is still in it, or the kernel has no room to
-    /// look, it is tried again with the next birth or death.
-    pub(super) fn remove_group(&mut self, group: Group) {
-        match group.handle.remove() {
-            Ok(true) => return,
-            Ok(false) => {}
-            Err(error) => self.warn_once(format!("a control group stays behind: failed to {error}")),
-        }
-        if self.leftovers.len() < MAX_LEFTOVERS {
-            self.leftovers.push(group);
-        }
-    }
-
-    /// Groups that could not be removed: whoever is left in them belongs to nobody any more.
-    pub(super) fn remove_leftovers(&mut self) {
-        self.leftovers.retain(|group| {
-            // Not killed or not removed: what counts is whether it is there the next time.
-            let _ = group.handle.kill();
-            !group.handle.remove().unwrap_or(false)
-        });
     }
 
     /// Forgets a worker that never ran. Its process is reaped as an orphan.

@@ -1,4 +1,5 @@
-//! Which process ended: workers are reaped by their pidfd, orphans (as PID 1 or subreaper) without a word.
+//! Which process ended: workers are reaped by their pidfd, orphans (as PID 1 or subreaper) without a word. And what
+//! becomes of the control groups of those who are gone.
 
 use tracing::{debug, warn};
 
@@ -8,10 +9,12 @@ use crate::os::procfs;
 use crate::pool::{Event, Exit, WorkerId};
 
 use super::birth::failure;
-use super::world::{ProcessState, World};
+use super::world::{Group, ProcessState, World};
 
 /// So many times the list of ended children is asked for in one go.
 const MAX_ROUNDS: usize = 8192;
+/// The most control groups that are kept in mind because they could not be removed.
+const MAX_LEFTOVERS: usize = 256;
 
 impl World {
     /// Reaps every child that has ended.
@@ -100,5 +103,27 @@ impl World {
                 && exit == Exit::Signal(nix::libc::SIGKILL);
             self.happened(Event::Exited { worker, exit, oom });
         }
+    }
+
+    /// Removes the control group of a worker that is gone. When somebody is still in it, or the kernel has no room to
+    /// look, it is tried again with the next birth or death.
+    pub(super) fn remove_group(&mut self, group: Group) {
+        match group.handle.remove() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => self.warn_once(format!("a control group stays behind: failed to {error}")),
+        }
+        if self.leftovers.len() < MAX_LEFTOVERS {
+            self.leftovers.push(group);
+        }
+    }
+
+    /// Groups that could not be removed: whoever is left in them belongs to nobody any more.
+    pub(super) fn remove_leftovers(&mut self) {
+        self.leftovers.retain(|group| {
+            // Not killed or not removed: what counts is whether it is there the next time.
+            let _ = group.handle.kill();
+            !group.handle.remove().unwrap_or(false)
+        });
     }
 }

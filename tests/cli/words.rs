@@ -45,6 +45,27 @@ fn a_good_configuration_is_printed_with_its_origins() {
 }
 
 #[test]
+fn a_user_or_group_that_is_not_on_this_machine_is_warned_of() {
+    let root = tempfile::tempdir().unwrap();
+    for (lines, said) in [
+        (
+            "user = 'nobody-at-all'",
+            ":3: warning: failed to find user \"nobody-at-all\": there is no such user",
+        ),
+        (
+            "user = 'root'\ngroup = 'none-at-all'",
+            ":4: warning: failed to find group \"none-at-all\": there is no",
+        ),
+    ] {
+        let file = root.path().join("app.toml");
+        std::fs::write(&file, format!("command = ['/bin/true']\nlisten = ['3000']\n{lines}\n")).unwrap();
+        let shown = run(root.path(), &["check", file.to_str().unwrap()]);
+        assert_eq!(shown.code, Some(0), "{shown:?}");
+        assert!(shown.err.contains(said), "{shown:?}");
+    }
+}
+
+#[test]
 fn what_init_writes_passes_the_check_and_is_never_overwritten() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("api.toml");

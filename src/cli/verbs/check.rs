@@ -9,6 +9,7 @@ use crate::cli::grammar::FlagId;
 use crate::cli::print::{Style, harmless};
 use crate::cli::table::{Column, Table};
 use crate::config::{Diagnostics, Flags, Loaded, Request, Severity, Subject, load};
+use crate::os::users;
 
 /// Checks one configuration.
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
@@ -28,9 +29,23 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
         flags: Flags::default(),
     };
     Ok(match load(&request) {
-        Ok(loaded) => accept(context, &loaded),
+        Ok(loaded) => accept(context, &with_users(loaded)),
         Err(diagnostics) => refuse(context, &diagnostics),
     })
+}
+
+/// Warns of a user or group that this machine does not have: the file may be meant for another.
+fn with_users(mut loaded: Loaded) -> Loaded {
+    let command = &loaded.plan.command;
+    let Err(error) = users::resolve(command.user.as_deref(), command.group.as_deref()) else {
+        return loaded;
+    };
+    let known = users::resolve(command.user.as_deref(), None).is_ok();
+    let guilty = if known { "group" } else { "user" };
+    let place = loaded.effective().iter().find(|key| key.key == guilty).map(|key| key.origin.clone());
+    let hint = "no worker can be started before that is mended";
+    loaded.warnings.warn(&place.unwrap_or_default(), format!("failed to {error}"), hint);
+    loaded
 }
 
 fn accept(context: &Context, loaded: &Loaded) -> Exit {
