@@ -13,7 +13,7 @@ use crate::plan::AppName;
 use crate::time::{format_span, parse_span};
 
 /// How long a supervisor may take to answer a question.
-pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What every verb is given.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Context {
             return Err(Failure::new(Exit::Unreachable, "XDG_RUNTIME_DIR is not set")
                 .hint("log in through systemd (machinectl shell, ssh), or leave --user out"));
         };
-        match Supervisor::connect(&socket, ANSWER_DEADLINE).await {
+        match Supervisor::queue_up(&socket, ANSWER_DEADLINE).await {
             Ok(supervisor) => Ok(supervisor),
             Err(Trouble::Absent(_)) if !self.knows(app) => Err(self.places().unknown(app)),
             Err(trouble) => Err(self.trouble(app, trouble)),

@@ -15,6 +15,10 @@ use crate::dbus::client::{self, Client, ClientError};
 use crate::dbus::{Wish, outcome_word};
 use crate::os::clock::now;
 
+/// How long a supervisor that has no room is asked for a place, and the pause between two times.
+const CROWD_PATIENCE: Duration = Duration::from_secs(2);
+const CROWD_PAUSE: Duration = Duration::from_millis(100);
+
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -72,6 +76,20 @@ impl Supervisor {
     /// Connects to a private socket. The supervisor may take `patience` for this and for each later question.
     pub(crate) async fn connect(socket: &Path, patience: Duration) -> Result<Self, Trouble> {
         Ok(Self { client: Client::connect(socket, patience).await?, patience })
+    }
+
+    /// The same, but a supervisor that has no room for one more connection is asked again for a while.
+    pub(crate) async fn queue_up(socket: &Path, patience: Duration) -> Result<Self, Trouble> {
+        let mut left = CROWD_PATIENCE;
+        loop {
+            match Self::connect(socket, patience).await {
+                Err(Trouble::Crowded) if left >= CROWD_PAUSE => {
+                    left -= CROWD_PAUSE;
+                    tokio::time::sleep(CROWD_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// The app as it is now, with what its workers use.

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ganger::dbus::{Ask, Notice, Origin, Wish};
 use ganger::pool::{Command, Outcome, ScaleTo, Slot, Verdict};
@@ -221,11 +223,18 @@ fn a_supervisor_that_takes_no_more_connections_is_not_told_to_be_down() {
     let directory = root.path().join("run/ganger/api");
     std::fs::create_dir_all(&directory).unwrap();
     let listener = std::os::unix::net::UnixListener::bind(directory.join("private")).unwrap();
+    let is_full = Arc::new(AtomicBool::new(true));
+    let full = Arc::clone(&is_full);
     let door = std::thread::spawn(move || {
-        for words in [&b"ERROR \"too many connections\"\r\n"[..], b"ERROR \"too many connections\"\r\n", b""]
-        {
+        // Whoever is turned away asks again: the first one who is let in is one of those.
+        let mut turned_away = 0;
+        loop {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.write_all(words).unwrap();
+            if turned_away > 0 && !full.load(Ordering::Relaxed) {
+                break;
+            }
+            stream.write_all(b"ERROR \"too many connections\"\r\n").unwrap();
+            turned_away = if full.load(Ordering::Relaxed) { 0 } else { turned_away + 1 };
         }
     });
     let status = run(root.path(), &["status", "--user", "api"]);
@@ -235,6 +244,7 @@ fn a_supervisor_that_takes_no_more_connections_is_not_told_to_be_down() {
     let list = run(root.path(), &["list", "--user"]);
     assert!(list.out.contains("runs, but takes no more connections from you now"), "{}", list.out);
     // One that leaves in the middle of the handshake is no more "down" than that.
+    is_full.store(false, Ordering::Relaxed);
     let gone = run(root.path(), &["status", "--user", "api"]);
     assert!(gone.err.contains("went away"), "{}", gone.err);
     door.join().unwrap();
