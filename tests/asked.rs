@@ -50,7 +50,7 @@ impl Chance {
 
     fn words(&mut self) -> Vec<String> {
         let slot = self.below(6);
-        let line = match self.below(12) {
+        let line = match self.below(14) {
             0 => "reload --json app".to_owned(),
             1 => format!("scale --json app {}", self.below(6)),
             2 => "scale --json app +1".to_owned(),
@@ -62,6 +62,8 @@ impl Chance {
             8 => "reset --json app".to_owned(),
             9 => format!("reset --json app:{slot}"),
             10 => "status --json app".to_owned(),
+            11 => format!("stop --json app:{slot}"),
+            12 => format!("start --json app:{slot}"),
             _ => "events --json app".to_owned(),
         };
         line.split(' ').map(str::to_owned).collect()
@@ -162,6 +164,8 @@ fn fifty_unreliable_clients_get_definite_answers_and_the_last_wish_holds() {
     // Those who left have wishes that still wait; this one is the last.
     let last = run.client(&["scale", "--json", "app", "4"]);
     assert!(last.status.success(), "{last:?}");
+    let started = run.client(&["start", "app:0", "app:1", "app:2", "app:3"]);
+    assert!(started.status.success(), "{started:?}");
     let looks = (0..LOOKS).map(|_| (settled(&status(&run)), run.left_behind()));
     let census = looks.into_iter().find_map(|(table, living)| {
         let living: BTreeSet<u32> = living.into_iter().collect();
@@ -172,7 +176,7 @@ fn fifty_unreliable_clients_get_definite_answers_and_the_last_wish_holds() {
         (0..LOOKS).any(|_| open_descriptors(&run) <= before || status(&run).is_null()),
         "descriptors leak"
     );
-    for verb in ["reload", "scale", "restart", "signal", "reset", "status", "events"] {
+    for verb in ["reload", "scale", "restart", "signal", "reset", "stop", "start", "status", "events"] {
         assert!(endings.keys().any(|(asked, _)| asked == verb), "{verb} was never asked for: {endings:?}");
     }
     run.stop();

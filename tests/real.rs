@@ -30,6 +30,8 @@ mod pair;
 mod reload;
 #[path = "real/site.rs"]
 mod site;
+#[path = "real/slots.rs"]
+mod slots;
 #[path = "real/user.rs"]
 mod user;
 #[path = "real/worker.rs"]

@@ -33,5 +33,7 @@ mod secrets;
 mod shortage;
 #[path = "run/signals.rs"]
 mod signals;
+#[path = "run/slots.rs"]
+mod slots;
 #[path = "run/stuck.rs"]
 mod stuck;

@@ -160,7 +160,9 @@ async fn wait(context: &Context, app: &AppName, wish: &Wish, patience: Duration)
 fn follow(wish: &Wish) -> Follow {
     match wish {
         Wish::Reload { .. } | Wish::Command(Command::Restart { slot: None }) => Follow::NextRollout,
-        Wish::Command(Command::Restart { slot: Some(slot) }) => Follow::Slot(slot.0),
+        Wish::Command(
+            Command::Restart { slot: Some(slot) } | Command::StartSlot { slot } | Command::StopSlot { slot },
+        ) => Follow::Slot(slot.0),
         Wish::Command(
             Command::Scale { .. } | Command::Signal { .. } | Command::Reset { .. } | Command::Stop,
         )

@@ -197,6 +197,7 @@ mod tests {
     fn apps_and_slots_are_those_that_there_are_now() {
         assert_eq!(words("status "), ["api", "web"]);
         assert_eq!(words("restart api:1"), ["api:1", "api:10"]);
+        assert_eq!(words("stop api:0 api:1"), ["api:1", "api:10"]);
         assert_eq!(words("start api w"), ["web"]);
         assert!(words("status api ").is_empty());
     }

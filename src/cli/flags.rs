@@ -123,6 +123,9 @@ const UNTIL: Flag =
     Flag::valued(FlagId::Until, None, "until", "TIME", Complete::Nothing, "Show lines up to this time");
 const NOW: Flag = Flag::switch(FlagId::Now, None, "now", "Also start (or stop) the app at once");
 
+/// Flags about the verdict of a supervisor, where systemctl may do the work as well.
+pub(crate) const OF_A_VERDICT: [&Flag; 3] = [&NO_WAIT, &TIMEOUT, &JSON];
+
 /// Flags that every verb knows.
 pub(crate) const EVERYWHERE: &[&Flag] = &[&HELP, &COLOR];
 /// Flags that may stand before the verb.
@@ -130,6 +133,7 @@ pub(crate) const BEFORE_VERB: &[&Flag] = &[&HELP, &VERSION, &COLOR, &USER, &HOST
 
 const APP: Operand = Operand::one("APP", Complete::App);
 const APPS: Operand = Operand::several("APP", Complete::App);
+const APPS_SLOTS: Operand = Operand::several("APP[:SLOT]", Complete::AppSlot);
 const APP_SLOT: Operand = Operand::one("APP[:SLOT]", Complete::AppSlot);
 
 /// Every verb, in the order of the help text.
@@ -181,17 +185,24 @@ pub(crate) const VERBS: &[Verb] = &[
         ..Verb::plain(VerbId::Events, "events", "Show what happens to an app, a line each, as it happens")
     },
     Verb {
-        operands: &[APPS],
-        flags: &[&USER, &HOST],
-        about: &["systemctl start of APP.socket (where there is one) and APP.service."],
-        ..Verb::plain(VerbId::Start, "start", "Start apps")
+        operands: &[APPS_SLOTS],
+        flags: &[&NO_WAIT, &TIMEOUT, &JSON, &USER, &HOST],
+        about: &[
+            "Of an app: systemctl start of APP.socket (where there is one) and APP.service.",
+            "Of a slot: has a worker in it, also when it was stopped or gave up, and waits until it is ready.",
+        ],
+        ..Verb::plain(VerbId::Start, "start", "Start apps, or slots of an app that runs")
     },
     Verb {
-        operands: &[APPS],
-        flags: &[&USER, &HOST],
-        about: &["systemctl stop of APP.socket and APP.service: with the socket left listening, the next \
-                  connection would start the service again."],
-        ..Verb::plain(VerbId::Stop, "stop", "Stop apps and close their sockets")
+        operands: &[APPS_SLOTS],
+        flags: &[&NO_WAIT, &TIMEOUT, &JSON, &USER, &HOST],
+        about: &[
+            "Of an app: systemctl stop of APP.socket and APP.service: with the socket left listening, the next \
+             connection would start the service again.",
+            "Of a slot: its worker finishes and leaves, and the slot stays empty until it is started or restarted by \
+             name, whatever crashes or is reloaded meanwhile. The app goes on, also without any worker.",
+        ],
+        ..Verb::plain(VerbId::Stop, "stop", "Stop apps and close their sockets, or slots of an app")
     },
     Verb {
         operands: &[APPS],

@@ -40,6 +40,8 @@ use exit::{Exit, Failure};
 use grammar::{FlagId, VerbId};
 use print::{ColorWhen, Printer};
 
+use crate::pool::Command;
+
 /// The program's entry.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -129,10 +131,10 @@ fn dispatch(verb: VerbId, context: &Context) -> Result<ExitCode, Failure> {
         VerbId::Top => verbs::top::run(context),
         VerbId::Logs => verbs::logs::run(context),
         VerbId::Events => verbs::events::run(context),
-        VerbId::Start => verbs::units::run(context, "start"),
-        VerbId::Stop => verbs::units::run(context, "stop"),
-        VerbId::Enable => verbs::units::run(context, "enable"),
-        VerbId::Disable => verbs::units::run(context, "disable"),
+        VerbId::Start => verbs::slots::run(context, "start", |slot| Command::StartSlot { slot }),
+        VerbId::Stop => verbs::slots::run(context, "stop", |slot| Command::StopSlot { slot }),
+        VerbId::Enable => verbs::units::run_typed(context, "enable"),
+        VerbId::Disable => verbs::units::run_typed(context, "disable"),
         VerbId::Reload => verbs::reload::run(context),
         VerbId::Restart => verbs::restart::run(context),
         VerbId::Scale => verbs::scale::run(context),

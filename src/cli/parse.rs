@@ -265,7 +265,7 @@ mod tests {
         assert_eq!(refused("status").message, "status needs APP");
         assert_eq!(refused("status a b").message, "status does not expect \"b\"");
         assert_eq!(typed("start a b c").operands.len(), 3);
-        assert_eq!(refused("start").message, "start needs APP");
+        assert_eq!(refused("start").message, "start needs APP[:SLOT]");
     }
 
     #[test]

@@ -135,7 +135,11 @@ fn connections_in_words(count: u32) -> String {
 fn slot_cells(slot: &SlotState, now: Monotonic) -> Vec<Cell> {
     let mut notes = Vec::new();
     notes.extend(slot.until.map(|until| format!("next try in {}", format_span(until.since(now)))));
-    notes.extend(slot.last_failure.as_ref().map(|cause| harmless(cause)));
+    if slot.state == "stopped" {
+        notes.push("by request".to_owned());
+    } else {
+        notes.extend(slot.last_failure.as_ref().map(|cause| harmless(cause)));
+    }
     vec![
         Cell::styled(slot.state.as_str(), style_of(&slot.state)),
         "".into(),
@@ -245,6 +249,16 @@ pub(crate) mod samples {
         old.deadline = Some(now() + Duration::from_secs(12));
         app.workers.insert(1, worker(5, 1, 18, "ready", Duration::from_secs(2)));
         app.workers.insert(2, old);
+        app
+    }
+
+    /// One slot was stopped.
+    pub(crate) fn stopped() -> AppState {
+        let mut app = serving();
+        (app.state, app.ready) = ("degraded".into(), 3);
+        app.workers.remove(2);
+        app.slots[2] =
+            SlotState { last_failure: Some("exited with status 1".into()), ..slot(2, "stopped", 1) };
         app
     }
 

@@ -73,7 +73,7 @@ pub(crate) struct QueueState {
 pub(crate) struct SlotState {
     /// Its number.
     pub(crate) slot: u32,
-    /// `starting`, `ready`, `waiting`, `failed`, `finished` or `leaving`.
+    /// `starting`, `ready`, `waiting`, `failed`, `finished`, `leaving` or `stopped`.
     pub(crate) state: String,
     /// Unexpected ends of its workers.
     pub(crate) restarts: u64,

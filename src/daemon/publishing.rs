@@ -35,7 +35,10 @@ impl Supervisor {
 
     fn tell_manager(&mut self, now: Monotonic, view: &View) {
         let asked = if self.callers.reload_by_manager { Asked::ByServiceManager } else { Asked::ByOthers };
-        let failed = view.slots.iter().filter(|slot| slot.phase == SlotPhase::Failed).count();
+        let so_many = |phase| {
+            let count = view.slots.iter().filter(|slot| slot.phase == phase).count();
+            u32::try_from(count).unwrap_or(u32::MAX)
+        };
         let stopping = view.phase == PoolPhase::Stopping;
         let remark = view.last_reload.as_ref().filter(|last| last.verdict.outcome != Outcome::Done);
         // Of a configuration with faults, the first one.
@@ -53,7 +56,8 @@ impl Supervisor {
                 aborting: reload.aborting,
             }),
             stopping: stopping.then(|| u32::try_from(view.workers.len()).unwrap_or(u32::MAX)),
-            failed_slots: u32::try_from(failed).unwrap_or(u32::MAX),
+            failed_slots: so_many(SlotPhase::Failed),
+            stopped_slots: so_many(SlotPhase::Stopped),
             patience: self.pool.busy_until().map(|until| until.since(now)),
             remark: remark.as_deref(),
         };

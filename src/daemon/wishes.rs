@@ -114,6 +114,8 @@ fn in_words(wish: &Wish) -> String {
         },
         Wish::Command(Command::Signal { signal, .. }) => format!("signal {}", signals::name(*signal)),
         Wish::Command(Command::Reset { .. }) => "a reset".to_owned(),
+        Wish::Command(Command::StartSlot { slot }) => format!("a start of slot {slot}"),
+        Wish::Command(Command::StopSlot { slot }) => format!("a stop of slot {slot}"),
         Wish::Command(Command::Stop) => "a stop".to_owned(),
         Wish::Send { .. } => "a message".to_owned(),
     }

@@ -55,6 +55,9 @@ pub(super) fn wish(
         slot(arguments::<i32>(call)?)
     };
     let command = |command, action| (Wish::Command(command), action);
+    if let ("Start", Some(slot)) = (member, own) {
+        return no_arguments(call).map(|()| command(Command::StartSlot { slot }, Action::Manage));
+    }
     Ok(match member {
         "Reload" => {
             no_arguments(call)?;
@@ -73,9 +76,12 @@ pub(super) fn wish(
         "Restart" => command(Command::Restart { slot: only_slot()? }, Action::Manage),
         "Scale" => command(Command::Scale { to: scale(&arguments::<String>(call)?)? }, Action::Manage),
         "Reset" => command(Command::Reset { slot: only_slot()? }, Action::Manage),
+        "StartSlot" => command(Command::StartSlot { slot: Slot(arguments::<u32>(call)?) }, Action::Manage),
+        "StopSlot" => command(Command::StopSlot { slot: Slot(arguments::<u32>(call)?) }, Action::Manage),
         "Stop" => {
             no_arguments(call)?;
-            command(Command::Stop, Action::Manage)
+            // At a slot's object only that slot is meant.
+            command(own.map_or(Command::Stop, |slot| Command::StopSlot { slot }), Action::Manage)
         }
         "Signal" => {
             let (slot, name) = slot_and_text()?;
@@ -205,8 +211,31 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_is_stopped_at_its_own_object_and_the_pool_only_at_the_apps() {
+        let on = |object, call: &Message, member| {
+            wish(object, member, call, Origin::Bus).map(|(wish, action)| {
+                assert_eq!(action, Action::Manage, "{member}");
+                wish
+            })
+        };
+        let slot = Slot(2);
+        let stop_slot = Ok(Wish::Command(Command::StopSlot { slot }));
+        assert_eq!(on(Object::Worker(slot), &call("Stop", &()), "Stop"), stop_slot);
+        assert_eq!(on(Object::App, &call("StopSlot", &2u32), "StopSlot"), stop_slot);
+        let start_slot = Ok(Wish::Command(Command::StartSlot { slot }));
+        assert_eq!(on(Object::Worker(slot), &call("Start", &()), "Start"), start_slot);
+        assert_eq!(on(Object::App, &call("StartSlot", &2u32), "StartSlot"), start_slot);
+        assert_eq!(on(Object::App, &call("Stop", &()), "Stop"), Ok(Wish::Command(Command::Stop)));
+        for (member, call) in [("StopSlot", call("StopSlot", &-1i32)), ("Stop", call("Stop", &2u32))] {
+            assert!(on(Object::App, &call, member).is_err(), "{member}");
+            assert!(on(Object::Worker(slot), &call, member).is_err(), "{member}");
+        }
+    }
+
+    #[test]
     fn arguments_of_another_type_are_refused_for_every_method() {
-        for member in ["Reload", "ReloadByManager", "Restart", "Scale", "Signal", "Reset", "Send", "Stop"] {
+        let methods = ["Reload", "ReloadByManager", "Restart", "Scale", "Signal", "Reset", "Send", "Stop"];
+        for member in methods.into_iter().chain(["StartSlot", "StopSlot"]) {
             let odd = call(member, &(1u8, vec!["x"], 2.5f64));
             let fault = wish(Object::App, member, &odd, Origin::Private).unwrap_err();
             assert_eq!(fault.name, INVALID_ARGS, "{member}");

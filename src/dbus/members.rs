@@ -76,6 +76,9 @@ pub(super) const VERDICT: &[Typed] =
 /// Which slot a method is about; -1 for all.
 const SLOT: Typed = ("slot", "i");
 
+/// The one slot that a method is about.
+const ONE_SLOT: Typed = ("slot", "u");
+
 /// `org.ganger1.App`.
 pub(super) static APP: Interface = Interface {
     name: APP_NAME,
@@ -87,6 +90,8 @@ pub(super) static APP: Interface = Interface {
         method("Signal", &[SLOT, ("signal", "s")], VERDICT),
         method("Reset", &[SLOT], VERDICT),
         method("Send", &[SLOT, ("json", "s")], VERDICT),
+        method("StartSlot", &[ONE_SLOT], VERDICT),
+        method("StopSlot", &[ONE_SLOT], VERDICT),
         method("Stop", &[], VERDICT),
     ],
     properties: &[
@@ -156,6 +161,8 @@ pub(super) static WORKER: Interface = Interface {
         method("Signal", &[("signal", "s")], VERDICT),
         method("Reset", &[], VERDICT),
         method("Send", &[("json", "s")], VERDICT),
+        method("Start", &[], VERDICT),
+        method("Stop", &[], VERDICT),
     ],
     properties: &[
         property("Slot", "u", Told::Never),

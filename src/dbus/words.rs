@@ -26,6 +26,7 @@ pub const fn slot_word(phase: SlotPhase) -> &'static str {
         SlotPhase::Failed => "failed",
         SlotPhase::Finished => "finished",
         SlotPhase::Leaving => "leaving",
+        SlotPhase::Stopped => "stopped",
     }
 }
 
@@ -76,8 +77,11 @@ pub(super) fn outcome_of_word(word: &str) -> Option<Outcome> {
 #[must_use]
 pub fn status_line(view: &View) -> String {
     let workers = format!("{}/{} workers ready, generation {}", view.ready, view.wanted, view.generation);
-    let failed = view.slots.iter().filter(|slot| slot.phase == SlotPhase::Failed).count();
-    let failed = if failed == 0 { String::new() } else { format!(", {failed} failed") };
+    let so_many = |phase, word| match view.slots.iter().filter(|slot| slot.phase == phase).count() {
+        0 => String::new(),
+        count => format!(", {count} {word}"),
+    };
+    let (failed, stopped) = (so_many(SlotPhase::Failed, "failed"), so_many(SlotPhase::Stopped, "stopped"));
     let now = match (&view.reload, view.phase) {
         (_, PoolPhase::Stopping) => ", stopping".to_owned(),
         (Some(reload), _) if reload.aborting => {
@@ -88,7 +92,7 @@ pub fn status_line(view: &View) -> String {
         }
         (None, _) => String::new(),
     };
-    format!("{workers}{failed}{now}")
+    format!("{workers}{failed}{stopped}{now}")
 }
 
 #[cfg(test)]
@@ -107,8 +111,10 @@ mod tests {
         view.reload = None;
         view.slots[0].phase = SlotPhase::Failed;
         assert_eq!(status_line(&view), "2/2 workers ready, generation 1, 1 failed");
+        (view.ready, view.slots[1].phase) = (1, SlotPhase::Stopped);
+        assert_eq!(status_line(&view), "1/2 workers ready, generation 1, 1 failed, 1 stopped");
         view.phase = PoolPhase::Stopping;
-        assert_eq!(status_line(&view), "2/2 workers ready, generation 1, 1 failed, stopping");
+        assert_eq!(status_line(&view), "1/2 workers ready, generation 1, 1 failed, 1 stopped, stopping");
     }
 
     #[test]

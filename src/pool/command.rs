@@ -23,10 +23,21 @@ pub enum Command {
         /// The signal's number.
         signal: i32,
     },
-    /// Forget failures: failed and waiting slots start at once, counters begin at zero.
+    /// Forget failures: failed and waiting slots start at once, counters begin at zero. A stopped slot starts when it
+    /// is named.
     Reset {
         /// Only this slot.
         slot: Option<Slot>,
+    },
+    /// End the worker of one slot and leave the slot empty until somebody asks for it.
+    StopSlot {
+        /// Which slot.
+        slot: Slot,
+    },
+    /// Have a worker in one slot, whatever it is empty for.
+    StartSlot {
+        /// Which slot.
+        slot: Slot,
     },
     /// End the pool: every worker is drained, then ganger leaves.
     Stop,

@@ -48,9 +48,13 @@ impl Worker {
 pub fn farewell(cause: &Cause, ended: Option<&Cause>) -> String {
     match ended {
         None => cause.to_string(),
-        Some(ended @ Cause::Exit(Exit::Code(_))) => format!("{cause}{JOINT}{ended}"),
-        Some(ended) => format!("{cause}{JOINT}was {ended}"),
+        Some(ended) => format!("{cause}{JOINT}{}", how_it_ended(ended)),
     }
+}
+
+/// `exited with status 1`, `was killed by signal 6 (ABRT)`.
+pub(super) fn how_it_ended(ended: &Cause) -> String {
+    if matches!(ended, Cause::Exit(Exit::Code(_))) { ended.to_string() } else { format!("was {ended}") }
 }
 
 /// The two parts of a [`farewell`]: why, and how it ended.

@@ -1,5 +1,6 @@
 //! What each fact about a worker means for it.
 
+use super::ending::how_it_ended;
 use super::machine::{Effects, Pool};
 use super::worker::{Due, Life, Remains, Worker};
 use super::{Announcement, Cause, Effect, Exit, ReadySign, Slot, SpawnFailure, Warning, WorkerId};
@@ -101,6 +102,9 @@ impl Pool {
             }
         };
         let ended = worker.odd_ending(exit, oom, &self.plan(worker.generation).stop);
+        if let Some(ended) = &ended {
+            self.remark_on_end(id, &how_it_ended(ended));
+        }
         out.push(Effect::Announce(Announcement::WorkerExited {
             worker: id,
             slot,
@@ -227,6 +231,7 @@ impl Pool {
                     | Life::Leftover(_)
                     | Life::Stuck(..) => None,
                 });
+                self.remark_on_end(id, "did not leave in time and was killed");
                 self.kill(now, id, cause.unwrap_or(Cause::Stopped), out);
             }
             Due::Stuck => {

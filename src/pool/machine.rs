@@ -276,11 +276,7 @@ impl Pool {
     /// Workers beyond one a place: successors and those on their way out, but not those that are stuck: they use
     /// no CPU, and may never leave.
     pub(super) fn extras(&self) -> u32 {
-        let first_ones = self.places.values().filter(|place| match place.holder {
-            Holder::Worker(_) => true,
-            Holder::Reserved => place.successor.is_some(),
-            Holder::Vacant | Holder::Waiting { .. } | Holder::Failed { .. } | Holder::Finished => false,
-        });
+        let first_ones = self.places.values().filter(|place| place.has_its_one());
         let workers = self.workers.values().filter(|worker| !worker.is_stuck()).count();
         let extras = workers.saturating_sub(first_ones.count());
         u32::try_from(extras).unwrap_or(u32::MAX)

@@ -19,6 +19,7 @@ mod settle;
 mod slot;
 mod snapshot;
 mod standing;
+mod stopping;
 mod verdict;
 mod view;
 mod worker;

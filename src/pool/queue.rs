@@ -38,6 +38,8 @@ pub(super) struct Waiter {
     pub(super) requests: Vec<RequestId>,
     pub(super) served: BTreeSet<Slot>,
     pub(super) gone: BTreeSet<WorkerId>,
+    /// They asked for this place to be stopped.
+    pub(super) stops: Option<Slot>,
     pub(super) message: String,
 }
 
@@ -56,6 +58,8 @@ impl Pool {
             Command::Scale { to } => self.queue_scale(to, request, out),
             Command::Signal { slot, signal } => self.signal(slot, signal, request, out),
             Command::Reset { slot } => self.reset(slot, request, out),
+            Command::StopSlot { slot } => self.stop_slot(now, slot, request, out),
+            Command::StartSlot { slot } => self.start_slot(slot, request, out),
         }
     }
 
@@ -127,11 +131,13 @@ impl Pool {
         } else {
             format!("scaled from {before} to {}", workers_in_words(target))
         };
+        let message = format!("{message}{}", self.stopped_in_words());
         self.supersede_waiters(target, out);
         self.waiters.push(Waiter {
             requests: vec![request],
             served: added,
             gone: leaving.into_iter().collect(),
+            stops: None,
             message,
         });
     }
@@ -144,11 +150,11 @@ impl Pool {
         }
     }
 
-    /// Those who wait for a place beyond the first `places`; they wait no longer.
+    /// Those who wait for something of a place beyond the first `places`; they wait no longer.
     pub(super) fn take_waiters_beyond(&mut self, places: u32) -> Vec<RequestId> {
         let (kept, dropped): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
             .into_iter()
-            .partition(|waiter| waiter.served.iter().all(|slot| slot.0 < places));
+            .partition(|waiter| waiter.served.iter().chain(&waiter.stops).all(|slot| slot.0 < places));
         self.waiters = kept;
         dropped.into_iter().flat_map(|waiter| waiter.requests).collect()
     }
@@ -168,13 +174,8 @@ impl Pool {
             return;
         }
         // Nobody is there to be replaced: starting one is what was meant.
-        place.reset();
-        self.waiters.push(Waiter {
-            requests: vec![request],
-            served: BTreeSet::from([slot]),
-            gone: BTreeSet::new(),
-            message: format!("slot {slot} was started"),
-        });
+        self.fill_by_request(slot, out);
+        self.wait_until_served(slot, request, format!("slot {slot} was started"));
     }
 
     fn signal(&mut self, slot: Option<Slot>, signal: i32, request: RequestId, out: &mut Effects) {
@@ -203,11 +204,10 @@ impl Pool {
             self.reply_no_slot(slot, request, out);
             return;
         }
-        let places = self.places.iter_mut().filter(|(number, _)| slot.is_none_or(|slot| **number == slot));
-        for (_, place) in places {
-            place.reset();
-        }
-        if slot.is_none() {
+        if let Some(slot) = slot {
+            self.fill_by_request(slot, out);
+        } else {
+            self.places.values_mut().for_each(Place::reset);
             self.restarts = 0;
         }
         self.reply(request, Outcome::Done, "failures are forgotten".into(), None, out);
@@ -297,11 +297,11 @@ impl Pool {
         }
     }
 
-    fn refuse_for_want_of_room(&self, request: RequestId, out: &mut Effects) {
+    pub(super) fn refuse_for_want_of_room(&self, request: RequestId, out: &mut Effects) {
         self.reply(request, Outcome::Refused, "too many requests are waiting".into(), None, out);
     }
 
-    fn reply_no_slot(&self, slot: Slot, request: RequestId, out: &mut Effects) {
+    pub(super) fn reply_no_slot(&self, slot: Slot, request: RequestId, out: &mut Effects) {
         let message = match self.wanted {
             0 => format!("there is no slot {slot}: the pool is scaled to 0"),
             wanted => format!("there is no slot {slot}: the slots are 0 to {}", wanted - 1),
@@ -321,6 +321,7 @@ impl Pool {
                 requests: replacement.requests,
                 served: BTreeSet::from([slot]),
                 gone: old.into_iter().collect(),
+                stops: None,
                 message: format!("slot {slot} was restarted"),
             });
         }
@@ -355,8 +356,12 @@ impl Pool {
         let told = !done.is_empty();
         for waiter in done {
             let stuck = self.stuck_in_words(|worker| waiter.gone.contains(&worker.id));
+            // Whose worker cannot be ended has not got all that was asked for.
+            let held = waiter.stops.is_some() && !stuck.is_empty();
+            let outcome = if held { Outcome::Partly } else { Outcome::Done };
+            let idle = waiter.stops.map_or("", |_| self.nobody_in_words());
             for request in waiter.requests {
-                self.reply(request, Outcome::Done, format!("{}{stuck}", waiter.message), None, out);
+                self.reply(request, outcome, format!("{}{stuck}{idle}", waiter.message), None, out);
             }
         }
         told

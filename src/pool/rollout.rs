@@ -114,7 +114,7 @@ impl Pool {
         let end = if rollout.is_backward() { rollout.before } else { rollout.after };
         self.places
             .iter()
-            .filter(|(slot, place)| slot.0 < end && place.generation != goal)
+            .filter(|(slot, place)| slot.0 < end && place.generation != goal && !place.is_stopped())
             .map(|(slot, _)| *slot)
             .collect()
     }
@@ -187,10 +187,11 @@ impl Pool {
                     Purpose::Restart => "all workers were restarted: ",
                 };
                 let message = format!(
-                    "{what}generation {target} serves with {} after {}{}",
-                    workers_in_words(self.wanted),
+                    "{what}generation {target} serves with {} after {}{}{}",
+                    workers_in_words(self.wanted.saturating_sub(self.stopped())),
                     format_span(now.since(rollout.started)),
-                    self.stuck_in_words(leaves)
+                    self.stuck_in_words(leaves),
+                    self.stopped_in_words()
                 );
                 self.finish_rollout(now, Outcome::Done, message, None, out);
                 true
@@ -237,6 +238,7 @@ impl Pool {
         self.present = self.plan(self.generation);
         self.supersede_waiters(self.wanted, out);
         self.drop_places_from(now, self.wanted, Cause::ScaledDown, out);
+        self.take_stopped_along();
     }
 
     pub(super) fn finish_rollout(
@@ -292,11 +294,15 @@ impl Pool {
     pub(super) fn reload_view(&self) -> Option<ReloadView> {
         let rollout = self.rollout.as_ref()?;
         let goal = rollout.goal();
-        let done = self.places.values().filter(|place| place.generation == goal).count();
+        // A stopped place is not moved: nobody is there to be replaced.
+        let moves = |place: &&Place| !place.is_stopped();
+        let done = self.places.values().filter(moves).filter(|place| place.generation == goal).count();
+        let stopped =
+            self.places.range(..Slot(rollout.after)).filter(|(_, place)| place.is_stopped()).count();
         Some(ReloadView {
             generation: rollout.target,
             done: u32::try_from(done).unwrap_or(u32::MAX),
-            total: rollout.after,
+            total: rollout.after.saturating_sub(u32::try_from(stopped).unwrap_or(u32::MAX)),
             aborting: rollout.is_backward(),
             started: rollout.started,
         })

@@ -168,13 +168,16 @@ impl Pool {
         self.extras() < self.plan(generation).reload.max_surge.max(1)
     }
 
-    /// Enough is ready when no place is in its first start any more and at least one is served.
+    /// Enough is ready when no place is in its first start any more and at least one is served, or none is meant to be.
     fn announce_ready(&mut self, out: &mut Effects) {
         if self.announced_ready || self.ending.is_some() {
             return;
         }
-        let undecided = self.places.keys().any(|slot| !self.is_served(*slot) && !self.has_been_tried(*slot));
-        if !undecided && (self.ready() > 0 || self.wanted == 0) {
+        let undecided = self.places.iter().any(|(slot, place)| {
+            !place.is_stopped() && !self.is_served(*slot) && !self.has_been_tried(*slot)
+        });
+        let none_is_meant = self.places.values().all(Place::is_stopped);
+        if !undecided && (self.ready() > 0 || none_is_meant) {
             self.announced_ready = true;
             out.push(Effect::Announce(Announcement::PoolReady));
         }
@@ -186,7 +189,8 @@ impl Pool {
 
     /// Ends a pool that has nothing left to do: stopped and empty, or failed for good.
     fn end_if_hopeless(&mut self, now: Monotonic, out: &mut Effects) {
-        // A rollout may be what helps; it ends, and then it is seen what it led to.
+        // A rollout may be what helps; it ends, and then it is seen what it led to. So may whoever stopped a slot: once
+        // the pool was ready, it goes on for as long as one can be started.
         if self.ending.is_none() && self.rollout.is_none() && !self.places.is_empty() {
             let finished = self.places.values().all(|place| place.holder == Holder::Finished);
             let failed = self.places.values().all(|place| matches!(place.holder, Holder::Failed { .. }))
@@ -226,7 +230,13 @@ impl Pool {
     fn cannot_start(&self) -> bool {
         !self.announced_ready
             && self.workers.is_empty()
-            && self.places.values().all(|place| matches!(place.last_failure, Some(Cause::Spawn(_))))
+            && self.all_meant_to_run(|place| matches!(place.last_failure, Some(Cause::Spawn(_))))
+    }
+
+    /// Whether it is true of every place but the stopped ones, of which there are others.
+    fn all_meant_to_run(&self, test: impl Fn(&Place) -> bool) -> bool {
+        let mut meant = self.places.values().filter(|place| !place.is_stopped()).peekable();
+        meant.peek().is_some() && meant.all(test)
     }
 
     /// Nothing was ever ready, and every place was tried in earnest: whoever waits for the start hears that it failed.
@@ -237,7 +247,7 @@ impl Pool {
             matches!(place.holder, Holder::Failed { .. })
                 || too_slow && place.early_failures >= FIRST_TIMEOUTS
         };
-        !self.announced_ready && self.places.values().all(in_earnest)
+        !self.announced_ready && self.all_meant_to_run(in_earnest)
     }
 
     fn retire_generations(&mut self, out: &mut Effects) {
@@ -278,7 +288,7 @@ impl Pool {
             .iter()
             .map(|(slot, place)| SlotView {
                 slot: *slot,
-                phase: place.phase(self.is_served(*slot)),
+                phase: self.phase_of(*slot, place),
                 restarts: place.restarts,
                 until: place.until().filter(|until| !self.is_held_back(*until)),
                 last_failure: place.last_failure.clone(),

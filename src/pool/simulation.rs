@@ -85,6 +85,10 @@ struct Game {
     told_of: Option<GenerationId>,
     /// Workers that were said to be stuck.
     stuck: BTreeSet<WorkerId>,
+    /// Slots that somebody stopped and nobody started again, by what was asked.
+    stopped: BTreeSet<Slot>,
+    /// Who waits for which slot to be stopped.
+    stops: BTreeMap<RequestId, Slot>,
     /// Of all events and effects, when the game is one of those that are compared.
     digest: Option<u64>,
     /// The pool as another ganger goes on with it, when the game is one of those that are handed over.
@@ -117,6 +121,8 @@ impl Game {
             last_outcome: None,
             told_of: None,
             stuck: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            stops: BTreeMap::new(),
             digest: compared.then_some(0),
             twin: None,
         };
@@ -166,7 +172,9 @@ impl Game {
         let told = self.digest.is_some().then(|| event.clone());
         let twin_effects = self.twin.as_mut().map(|twin| twin.handle(self.now, event.clone()));
         let left_alone = self.has_too_many_stuck() && !self.is_asked_for_workers(&event);
+        let (noted, queued) = (event.clone(), self.pool.queue.len());
         let effects = self.pool.handle(self.now, event);
+        self.note_stopped(&noted, queued);
         if left_alone && self.has_too_many_stuck() && self.pool.rollout.is_none() {
             let starts = effects.iter().any(|effect| matches!(effect, Effect::Spawn { .. }));
             assert!(!starts, "started another one beside {} that are stuck", self.stuck.len());
@@ -213,6 +221,7 @@ impl Game {
     }
 
     fn obey(&mut self, effects: Vec<Effect>) {
+        let scaled_away: BTreeSet<Slot> = effects.iter().filter_map(|it| self.scaled_away(it)).collect();
         for effect in effects {
             match effect {
                 Effect::Spawn { worker, slot, generation } => {
@@ -263,12 +272,13 @@ impl Game {
                 Effect::Reply { request, verdict } => {
                     assert!(self.asked.contains(&request), "answered {request}, which nobody asked");
                     assert!(self.answered.insert(request), "answered {request} twice");
+                    self.check_answered_stop(request, &verdict);
                     assert!(!verdict.message.is_empty());
                 }
                 Effect::Announce(
                     Announcement::WorkerDraining { worker, cause }
                     | Announcement::WorkerKilled { worker, cause },
-                ) => self.check_leaving(worker, &cause),
+                ) => self.check_leaving(worker, &cause, &scaled_away),
                 Effect::Announce(Announcement::ReloadStarted { generation, .. }) => {
                     assert_eq!(self.told_of.replace(generation), None, "two rollouts at once");
                 }
@@ -297,6 +307,14 @@ impl Game {
         }
     }
 
+    /// Who hears that a slot is stopped can rely on it: no process of it is left.
+    fn check_answered_stop(&mut self, request: RequestId, verdict: &Verdict) {
+        if let Some(slot) = self.stops.remove(&request).filter(|_| verdict.outcome == Outcome::Done) {
+            let left: Vec<_> = self.bodies.keys().filter(|worker| self.slots[worker] == slot).collect();
+            assert!(left.is_empty(), "slot {slot} is said to be stopped, and {left:?} are left");
+        }
+    }
+
     /// How long a killed process takes to end: `ms` at most, unless the kernel holds on to it for a while, or
     /// (`None`) for good.
     fn last_breath(&mut self, ms: u64) -> Option<Duration> {
@@ -308,12 +326,24 @@ impl Game {
         }
     }
 
+    /// The slot that this takes away, by its worker.
+    fn scaled_away(&self, effect: &Effect) -> Option<Slot> {
+        match effect {
+            Effect::Announce(Announcement::WorkerDraining { worker, cause: Cause::ScaledDown }) => {
+                self.slots.get(worker).copied()
+            }
+            _ => None,
+        }
+    }
+
     /// A ready worker that holds its place may be asked to leave for another's sake only when its place stays
     /// served, or was taken away (and may be there again: scaled down, then up).
-    fn check_leaving(&self, worker: WorkerId, cause: &Cause) {
-        let by_itself = matches!(cause, Cause::LeftByItself | Cause::Stopped | Cause::ScaledDown);
+    fn check_leaving(&self, worker: WorkerId, cause: &Cause, scaled_away: &BTreeSet<Slot>) {
+        let by_itself =
+            matches!(cause, Cause::LeftByItself | Cause::Stopped | Cause::SlotStopped | Cause::ScaledDown);
         let slot = self.slots[&worker];
-        if self.serving.contains(&worker) && !by_itself && self.pool.places.contains_key(&slot) {
+        let is_there = self.pool.places.contains_key(&slot) && !scaled_away.contains(&slot);
+        if self.serving.contains(&worker) && !by_itself && is_there {
             assert!(
                 self.pool.is_served(slot),
                 "{worker} was let go ({cause}) before another one was ready in slot {slot}"
@@ -341,14 +371,17 @@ impl Game {
         }
     }
 
-    /// On the way forward every new worker is well: any failure would have turned the rollout back.
+    /// On the way forward every new worker is well, or its slot was stopped: any failure would have turned the rollout
+    /// back.
     fn check_rollout(&self) {
         let Some(rollout) = &self.pool.rollout else {
             return;
         };
         for worker in self.pool.workers.values() {
             assert!(
-                !rollout.tries(worker.generation) || worker.is_staying(),
+                !rollout.tries(worker.generation)
+                    || worker.is_staying()
+                    || worker.reason_to_leave() == Some(&Cause::SlotStopped),
                 "{} of the new generation is lost, and the rollout goes on",
                 worker.id
             );
@@ -483,6 +516,9 @@ impl Game {
 
     fn ask(&mut self, command: Command) {
         let request = self.request();
+        if let Command::StopSlot { slot } = command {
+            self.stops.insert(request, slot);
+        }
         self.feed(Event::Asked { request, command });
     }
 
@@ -505,7 +541,7 @@ impl Game {
 
     fn whim(&mut self) {
         let slot = Slot(u32::try_from(self.dice.below(7)).unwrap());
-        match self.dice.below(13) {
+        match self.dice.below(18) {
             0..=3 => self.reload(),
             12 => {
                 let request = self.request();
@@ -522,6 +558,9 @@ impl Game {
             8 => self.ask(Command::Scale { to: ScaleTo::Down(1) }),
             9 => self.ask(Command::Signal { slot: Some(slot), signal: 10 }),
             10 => self.ask(Command::Reset { slot: None }),
+            13 => self.ask(Command::Reset { slot: Some(slot) }),
+            14 | 15 => self.ask(Command::StopSlot { slot }),
+            16 | 17 => self.ask(Command::StartSlot { slot }),
             _ => self.feed(Event::CalendarElapsed),
         }
     }
@@ -544,6 +583,7 @@ impl Game {
 
     fn check(&self) {
         let view = self.pool.view();
+        self.check_stopped(&view);
         assert_eq!(view.reload.as_ref().map(|reload| reload.generation), self.told_of);
         let base = view.wanted.max(view.reload.as_ref().map_or(0, |reload| reload.total));
         assert!(view.ready <= view.wanted.max(base));
@@ -563,6 +603,48 @@ impl Game {
         }
     }
 
+    /// What somebody stopped is stopped until somebody asks for it: nobody is in it or on the way to it.
+    fn check_stopped(&self, view: &View) {
+        let is_shown = |slot: Slot| {
+            let shown = view.slots.iter().find(|shown| shown.slot == slot);
+            shown.is_some_and(|shown| matches!(shown.phase, SlotPhase::Stopped | SlotPhase::Leaving))
+        };
+        for (slot, place) in &self.pool.places {
+            assert_eq!(is_shown(*slot), self.stopped.contains(slot), "slot {slot} is shown as another thing");
+            if !self.stopped.contains(slot) {
+                continue;
+            }
+            assert_eq!((place.holder(), place.successor), (None, None), "somebody is in stopped slot {slot}");
+            assert_eq!(place.generation, self.pool.generation, "slot {slot} keeps an old plan");
+            let stays = self.pool.workers.values().any(|worker| worker.slot == *slot && worker.is_staying());
+            assert!(!stays, "a worker stays in stopped slot {slot}");
+        }
+    }
+
+    /// What an accepted wish means for the slots that are stopped; those that are no more are forgotten.
+    fn note_stopped(&mut self, event: &Event, queued_before: usize) {
+        if let Event::Asked { command, .. } = event
+            && !self.pool.is_ending()
+        {
+            match command {
+                Command::StopSlot { slot } => {
+                    self.stopped.insert(*slot);
+                }
+                Command::StartSlot { slot }
+                | Command::Restart { slot: Some(slot) }
+                | Command::Reset { slot: Some(slot) } => {
+                    self.stopped.remove(slot);
+                }
+                _ => {}
+            }
+        }
+        // Two wishes that had their turn at once may take a place away and add another of its number.
+        let in_one = self.pool.queue.len() + 1 < queued_before;
+        let places = &self.pool.places;
+        let remains = |slot: &Slot| places.get(slot).is_some_and(|place| !in_one || place.is_stopped());
+        self.stopped.retain(remains);
+    }
+
     /// From now on everything behaves; the pool has to come to rest with its plan met.
     fn come_to_rest(&mut self) {
         self.heal = true;
@@ -577,8 +659,19 @@ impl Game {
         let view = self.pool.view();
         assert_eq!(self.asked, self.answered, "not everybody was answered");
         assert!(view.reload.is_none(), "a rollout has no end");
-        assert_eq!(view.ready, view.wanted, "at rest, and not every place is served");
+        assert_eq!(view.ready + self.stopped_slots(), view.wanted, "at rest, and not every place is served");
+        if self.dice.one_in(2) {
+            for slot in self.stopped.clone() {
+                self.ask(Command::StartSlot { slot });
+            }
+            self.pass(secs(400));
+            assert_eq!(self.pool.view().ready, view.wanted, "not every place is served again");
+        }
         self.meet_a_good_plan();
+    }
+
+    fn stopped_slots(&self) -> u32 {
+        u32::try_from(self.stopped.len()).unwrap()
     }
 
     /// Without faults a reload ends well, and then there is what was wanted and nothing else.
@@ -594,9 +687,10 @@ impl Game {
         assert!(self.answered.contains(&request));
         let (view, generation) = (self.pool.view(), self.pool.generation());
         let wanted = if keeps { before } else { workers };
-        assert_eq!((view.wanted, view.ready), (wanted, wanted));
+        let meant = wanted - self.stopped_slots();
+        assert_eq!((view.wanted, view.ready), (wanted, meant));
         let at_rest = |worker: &&WorkerView| worker.phase == Phase::Ready && worker.generation == generation;
-        assert_eq!(view.workers.iter().filter(at_rest).count(), wanted as usize);
+        assert_eq!(view.workers.iter().filter(at_rest).count(), meant as usize);
         let mut users: BTreeSet<GenerationId> = view.workers.iter().map(|worker| worker.generation).collect();
         users.insert(generation);
         assert!(view.workers.iter().all(|it| at_rest(&it) || it.phase == Phase::Stuck));

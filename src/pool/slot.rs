@@ -42,6 +42,8 @@ pub(super) enum Holder {
     Failed { until: Option<Monotonic> },
     /// Nobody, and nobody is to come (`restart.policy`).
     Finished,
+    /// Nobody, and nobody is to come before somebody asks (`Command::StopSlot`).
+    Stopped,
 }
 
 /// A wish to replace the holder by a fresh worker.
@@ -104,6 +106,7 @@ fn urgency(cause: &Cause) -> Urgency {
         | Cause::Replaced
         | Cause::Aborted
         | Cause::ScaledDown
+        | Cause::SlotStopped
         | Cause::Stopped => Urgency::Upkeep,
     }
 }
@@ -140,7 +143,21 @@ impl Place {
             | Holder::Reserved
             | Holder::Waiting { .. }
             | Holder::Failed { .. }
-            | Holder::Finished => None,
+            | Holder::Finished
+            | Holder::Stopped => None,
+        }
+    }
+
+    /// A worker that the place is meant to have exists: its holder, or the first one of a reserved place.
+    pub(super) fn has_its_one(&self) -> bool {
+        match self.holder {
+            Holder::Worker(_) => true,
+            Holder::Reserved => self.successor.is_some(),
+            Holder::Vacant
+            | Holder::Waiting { .. }
+            | Holder::Failed { .. }
+            | Holder::Finished
+            | Holder::Stopped => false,
         }
     }
 
@@ -215,7 +232,7 @@ impl Place {
         false
     }
 
-    /// Forgets failures; a waiting or failed place is to be filled at once.
+    /// Forgets failures; a waiting or failed place is to be filled at once. One that was stopped stays so.
     pub(super) fn reset(&mut self) {
         self.early_failures = 0;
         self.restarted_at.clear();
@@ -226,12 +243,19 @@ impl Place {
         }
     }
 
+    /// It was stopped by request: nothing but a request fills it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.holder == Holder::Stopped
+    }
+
     /// When the place will be filled without anybody asking.
     pub(super) fn until(&self) -> Option<Monotonic> {
         match self.holder {
             Holder::Waiting { until } => Some(until),
             Holder::Failed { until } => until,
-            Holder::Vacant | Holder::Reserved | Holder::Worker(_) | Holder::Finished => None,
+            Holder::Vacant | Holder::Reserved | Holder::Worker(_) | Holder::Finished | Holder::Stopped => {
+                None
+            }
         }
     }
 
@@ -243,6 +267,7 @@ impl Place {
             Holder::Waiting { .. } => SlotPhase::Waiting,
             Holder::Failed { .. } => SlotPhase::Failed,
             Holder::Finished => SlotPhase::Finished,
+            Holder::Stopped => SlotPhase::Stopped,
         }
     }
 }

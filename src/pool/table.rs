@@ -90,6 +90,7 @@ fn place_in_words(pool: &Pool, slot: Slot) -> &'static str {
         Some(Holder::Waiting { .. }) => "waiting",
         Some(Holder::Failed { .. }) => "failed",
         Some(Holder::Finished) => "finished",
+        Some(Holder::Stopped) => "stopped",
         None => "removed",
     }
 }
@@ -259,6 +260,10 @@ fn place_with(holder: &str) -> (Bench, Slot) {
             let worker = bench.pool.places[&Slot(1)].holder().unwrap();
             bench.exit(worker, Exit::Code(1));
         },
+        "stopped" => {
+            bench.ask(Command::StopSlot { slot: Slot(1) });
+            bench.obey_drains();
+        }
         "reserved" => {
             bench.reload(watched_plan(3));
             return (bench, Slot(2));
@@ -268,7 +273,7 @@ fn place_with(holder: &str) -> (Bench, Slot) {
     (bench, Slot(1))
 }
 
-const HOLDERS: [&str; 6] = ["starting", "ready", "waiting", "failed", "finished", "reserved"];
+const HOLDERS: [&str; 7] = ["starting", "ready", "waiting", "failed", "finished", "stopped", "reserved"];
 
 fn refused(bench: &mut Bench) -> Event {
     Event::PlanRefused {
@@ -298,7 +303,10 @@ fn wishes() -> Vec<Named<Wish>> {
             asked(bench, Command::Scale { to: ScaleTo::Exactly(slot.0) })
         }),
         ("`Signal`", |bench, slot| asked(bench, Command::Signal { slot: Some(slot), signal: 10 })),
-        ("`Reset`", |bench, slot| asked(bench, Command::Reset { slot: Some(slot) })),
+        ("`Reset` of the slot", |bench, slot| asked(bench, Command::Reset { slot: Some(slot) })),
+        ("`Reset` of all", |bench, _| asked(bench, Command::Reset { slot: None })),
+        ("`StopSlot`", |bench, slot| asked(bench, Command::StopSlot { slot })),
+        ("`StartSlot`", |bench, slot| asked(bench, Command::StartSlot { slot })),
         ("`Stop`", |bench, _| asked(bench, Command::Stop)),
         ("`Interrupted`", |_, _| Event::Interrupted),
         ("`CalendarElapsed`", |_, _| Event::CalendarElapsed),
@@ -409,6 +417,8 @@ fn happenings() -> Vec<Named<Happening>> {
         }),
         ("`PlanRefused`", refused),
         ("`Restart` of slot 0", |bench| asked(bench, Command::Restart { slot: Some(Slot(0)) })),
+        ("`StopSlot` of slot 0", |bench| asked(bench, Command::StopSlot { slot: Slot(0) })),
+        ("`StopSlot` of slot 1", |bench| asked(bench, Command::StopSlot { slot: Slot(1) })),
         ("`Scale` to 3", |bench| asked(bench, Command::Scale { to: ScaleTo::Exactly(3) })),
         ("`CalendarElapsed`", |_| Event::CalendarElapsed),
         ("`Stop`", |bench| asked(bench, Command::Stop)),

@@ -30,7 +30,7 @@ pub enum Outcome {
     Partly,
     /// The slot that was named does not exist.
     NotFound,
-    /// A later wish took its place before it began.
+    /// A later wish took its place before it began, or before it was done.
     Superseded,
     /// Not accepted: too many wishes wait, the number is out of range, or the configuration is not valid.
     Refused,
@@ -86,6 +86,8 @@ pub enum Cause {
     ScaledDown,
     /// Somebody asked for a restart.
     Restarted,
+    /// Somebody asked for its slot to be stopped.
+    SlotStopped,
     /// The pool is ending.
     Stopped,
 }
@@ -117,6 +119,7 @@ impl fmt::Display for Cause {
             Self::Aborted => f.write_str("belonged to a reload that was taken back"),
             Self::ScaledDown => f.write_str("was scaled away"),
             Self::Restarted => f.write_str("was restarted by request"),
+            Self::SlotStopped => f.write_str("was stopped by request"),
             Self::Stopped => f.write_str("was stopped"),
         }
     }
@@ -143,6 +146,7 @@ impl Cause {
             Self::Aborted => "aborted",
             Self::ScaledDown => "scale",
             Self::Restarted => "restart",
+            Self::SlotStopped => "stop-slot",
             Self::Stopped => "stop",
         }
     }

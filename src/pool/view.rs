@@ -78,8 +78,10 @@ pub enum SlotPhase {
     Failed,
     /// Its worker left and is not to be replaced (`restart.policy`).
     Finished,
-    /// It is being emptied.
+    /// It is being stopped: its last worker is on its way out.
     Leaving,
+    /// It was stopped, and stays empty until somebody asks for it.
+    Stopped,
 }
 
 /// One worker.

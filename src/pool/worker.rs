@@ -116,6 +116,18 @@ impl Worker {
         matches!(self.life, Life::Starting { .. } | Life::Ready(_))
     }
 
+    /// Why it is leaving, if it is.
+    #[cfg(test)]
+    pub(super) fn reason_to_leave(&self) -> Option<&Cause> {
+        match &self.life {
+            Life::Starting { .. } | Life::Ready(_) => None,
+            Life::Draining(leaving)
+            | Life::Killed(leaving)
+            | Life::Leftover(leaving)
+            | Life::Stuck(leaving, _) => Some(&leaving.cause),
+        }
+    }
+
     /// When it became ready, whatever came later.
     fn ready_at(&self) -> Option<Monotonic> {
         match &self.life {

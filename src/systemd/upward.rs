@@ -68,6 +68,8 @@ pub struct Standing<'a> {
     pub stopping: Option<u32>,
     /// Slots that reached their start limit.
     pub failed_slots: u32,
+    /// Slots that are empty because somebody asked for it.
+    pub stopped_slots: u32,
     /// How long starting, reloading or stopping may still take by its own deadlines.
     pub patience: Option<Duration>,
     /// What else a person should know: how the last reload failed.
@@ -240,11 +242,13 @@ fn status(standing: &Standing<'_>) -> String {
             write!(text, ", reloading to generation {generation}: {done}/{total}")
         };
     }
-    let _ = match standing.failed_slots {
-        0 => Ok(()),
-        1 => write!(text, ", 1 slot failed"),
-        many => write!(text, ", {many} slots failed"),
-    };
+    for (count, word) in [(standing.failed_slots, "failed"), (standing.stopped_slots, "stopped")] {
+        let _ = match count {
+            0 => Ok(()),
+            1 => write!(text, ", 1 slot {word}"),
+            many => write!(text, ", {many} slots {word}"),
+        };
+    }
     if let Some(remark) = standing.remark {
         let _ = write!(text, "; {remark}");
     }
@@ -451,6 +455,14 @@ mod tests {
             status(&standing),
             "3/4 workers ready, generation 1, taking back generation 2, 1 slot failed"
         );
+    }
+
+    #[test]
+    fn slots_that_were_stopped_are_in_the_status() {
+        let one = Standing { ready: 3, stopped_slots: 1, ..serving() };
+        assert_eq!(status(&one), "3/4 workers ready, generation 1, 1 slot stopped");
+        let more = Standing { ready: 1, failed_slots: 1, stopped_slots: 2, ..serving() };
+        assert_eq!(status(&more), "1/4 workers ready, generation 1, 1 slot failed, 2 slots stopped");
     }
 
     #[test]

@@ -204,6 +204,41 @@ fn events_are_lines_and_end_when_nobody_reads_them() {
 }
 
 #[test]
+fn a_slot_is_stopped_and_started_by_the_supervisor_and_not_by_systemctl() {
+    let script: crate::fake::Script = |ask, _| {
+        let slot = Slot(1);
+        Some(if ask.wish == Wish::Command(Command::StopSlot { slot }) {
+            verdict(Outcome::Done, "slot 1 is stopped; its worker did not leave in time and was killed")
+        } else if ask.wish == Wish::Command(Command::StartSlot { slot }) {
+            verdict(Outcome::Partly, "the worker in slot 1 exited with status 3; it will be tried again")
+        } else {
+            verdict(Outcome::NotFound, "there is no slot 7: the slots are 0 to 1")
+        })
+    };
+    let stopped = served(script, &["stop", "--user", "api:1"]);
+    let lines = "stop api: done: slot 1 is stopped; its worker did not leave in time and was killed\n";
+    assert_eq!((stopped.code, stopped.out.as_str()), (Some(0), lines), "{stopped:?}");
+    assert_eq!(served(script, &["start", "--user", "api:1"]).code, Some(7));
+    // The first that is not done ends it.
+    let several = served(script, &["stop", "--user", "api:1", "api:7", "api:1"]);
+    assert_eq!((several.code, several.out.as_str()), (Some(3), lines), "{several:?}");
+    let json: serde_json::Value =
+        serde_json::from_str(&served(script, &["stop", "--user", "--json", "api:1"]).out).unwrap();
+    assert_eq!(json["outcome"], "done", "{json}");
+}
+
+#[test]
+fn whole_apps_and_slots_are_not_started_or_stopped_in_one() {
+    for words in
+        [&["stop", "api", "api:1"][..], &["start", "--json", "api"], &["stop", "--timeout=1s", "api"]]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let refused = run(root.path(), words);
+        assert_eq!(refused.code, Some(2), "{words:?}: {refused:?}");
+    }
+}
+
+#[test]
 fn a_supervisor_that_is_not_there_is_told_from_an_unknown_app() {
     let root = tempfile::tempdir().unwrap();
     let config = root.path().join("home/.config/ganger");

@@ -70,6 +70,8 @@ async fn every_wish_reaches_the_daemon_as_it_was_meant() {
         command(Command::Scale { to: ScaleTo::Down(1) }),
         command(Command::Signal { slot: Some(Slot(0)), signal: 10 }),
         command(Command::Reset { slot: None }),
+        command(Command::StartSlot { slot: Slot(2) }),
+        command(Command::StopSlot { slot: Slot(2) }),
         command(Command::Stop),
         Wish::Send { slot: Some(Slot(1)), json: "{\"a\":1}".into() },
     ] {

@@ -13,6 +13,7 @@ pub(super) mod run;
 pub(super) mod scale;
 pub(super) mod send;
 pub(super) mod signal;
+pub(super) mod slots;
 pub(super) mod status;
 pub(super) mod top;
 pub(super) mod units;

@@ -89,6 +89,9 @@ fn hints(app: &AppState, user: &str) -> Vec<(String, &'static str)> {
         hints.push((format!("ganger{user} logs {name}:{}", slot.slot), "what its workers said"));
         hints.push((format!("ganger{user} reset {name}"), "try again at once"));
     }
+    if let Some(slot) = app.slots.iter().find(|slot| slot.state == "stopped") {
+        hints.push((format!("ganger{user} start {name}:{}", slot.slot), "have it serve again"));
+    }
     if app.reload.is_none()
         && app.last_reload.as_ref().is_some_and(|last| matches!(last.outcome.as_str(), "failed" | "refused"))
     {
@@ -110,6 +113,13 @@ mod tests {
     #[test]
     fn a_serving_app() {
         golden::compare("status-serving.txt", &page(&samples::serving()));
+    }
+
+    #[test]
+    fn a_stopped_slot_says_by_whom_and_how_it_is_started() {
+        let page = page(&samples::stopped());
+        assert!(!page.contains("exited"), "an old failure is not why the slot is empty: {page}");
+        golden::compare("status-stopped.txt", &page);
     }
 
     #[test]

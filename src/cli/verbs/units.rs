@@ -1,4 +1,5 @@
-//! `ganger start`, `stop`, `enable` and `disable`: thin words for systemctl, which know that an app is two units.
+//! `ganger start`, `stop`, `enable` and `disable` of whole apps: thin words for systemctl, which know that an app is
+//! two units.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -17,14 +18,19 @@ const NO_UNIT: i32 = 5;
 /// What the manager's refusals say (sd-bus-errors(3)); they are not translated.
 const SAYS_DENIED: [&str; 3] = ["Interactive authentication required", "Access denied", "Permission denied"];
 
-/// Calls `systemctl WORD` on the units of the apps.
-pub(crate) fn run(context: &Context, word: &str) -> Result<Exit, Failure> {
+/// Calls `systemctl WORD` on the units of the apps that were typed.
+pub(crate) fn run_typed(context: &Context, word: &str) -> Result<Exit, Failure> {
     let apps: Vec<AppName> = (0..context.typed.operands.len())
         .map(|index| target::app(context.typed.operand(index)?))
         .collect::<Result<_, _>>()?;
+    run(context, word, &apps)
+}
+
+/// Calls `systemctl WORD` on the units of the apps.
+pub(crate) fn run(context: &Context, word: &str, apps: &[AppName]) -> Result<Exit, Failure> {
     // The system's units and the user's have a manager each.
     let mut units: BTreeMap<bool, Vec<String>> = BTreeMap::new();
-    for app in &apps {
+    for app in apps {
         let users_own = context.is_users_own(app);
         let found = units_of(app, users_own).map_err(|failure| failure.hint(instead(word, app.as_str())))?;
         if found.is_empty() {

@@ -276,6 +276,8 @@ fn request(wish: &Wish) -> zbus::Result<Message> {
             call("Signal").build(&(number(slot), signal.to_string()))
         }
         Wish::Command(Command::Reset { slot }) => call("Reset").build(&number(slot)),
+        Wish::Command(Command::StartSlot { slot }) => call("StartSlot").build(&slot.0),
+        Wish::Command(Command::StopSlot { slot }) => call("StopSlot").build(&slot.0),
         Wish::Command(Command::Stop) => call("Stop").build(&()),
         Wish::Send { slot, json } => call("Send").build(&(number(slot), json.as_str())),
     }

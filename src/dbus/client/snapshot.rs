@@ -104,7 +104,7 @@ pub struct Failure {
 pub struct SlotState {
     /// Its number.
     pub slot: u32,
-    /// `starting`, `ready`, `waiting`, `failed`, `finished` or `leaving`.
+    /// `starting`, `ready`, `waiting`, `failed`, `finished`, `leaving` or `stopped`.
     pub state: String,
     /// Unexpected ends of its workers.
     pub restarts: u64,

@@ -68,6 +68,9 @@ impl Pool {
         if place.successor.is_some() && place.successor == place.holder() {
             return Err(impossible(format!("the worker in slot {slot} is to replace itself")));
         }
+        if place.is_stopped() && place.successor.is_some() {
+            return Err(impossible(format!("slot {slot} is stopped, and a worker is to take it over")));
+        }
         if place.holder == Holder::Reserved && self.rollout.is_none() {
             return Err(impossible(format!("slot {slot} waits for a rollout, and none is under way")));
         }

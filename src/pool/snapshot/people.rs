@@ -59,11 +59,12 @@ fn restore_queued(queued: state::Queued) -> Result<Queued, RestoreError> {
 }
 
 pub(super) fn save_waiter(waiter: &Waiter) -> state::Waiter {
-    let Waiter { requests, served, gone, message } = waiter;
+    let Waiter { requests, served, gone, stops, message } = waiter;
     state::Waiter {
         requests: numbers(requests),
         served: served.iter().map(|slot| slot.0).collect(),
         gone: gone.iter().map(|worker| worker.0).collect(),
+        stops: stops.map(|slot| slot.0),
         message: message.clone(),
     }
 }
@@ -73,6 +74,7 @@ pub(super) fn restore_waiter(waiter: state::Waiter) -> Waiter {
         requests: requests(waiter.requests),
         served: waiter.served.into_iter().map(Slot).collect(),
         gone: waiter.gone.into_iter().map(WorkerId).collect(),
+        stops: waiter.stops.map(Slot),
         message: waiter.message,
     }
 }
@@ -155,7 +157,8 @@ pub(super) fn save_cause(cause: &Cause) -> state::Cause {
         Cause::Aborted => state::Cause::Aborted,
         Cause::ScaledDown => state::Cause::ScaledDown,
         Cause::Restarted => state::Cause::Restarted,
-        Cause::Stopped => state::Cause::Stopped,
+        // Who does not know the difference takes it for the word that fits as well; see `save_leaving`.
+        Cause::SlotStopped | Cause::Stopped => state::Cause::Stopped,
     }
 }
 

@@ -168,6 +168,40 @@ fn a_pool_with_stuck_workers_is_the_same_after_it_was_written_and_restored() {
     assert_eq!(Pool::restore(State::read(&document).unwrap(), now), Ok(pool));
 }
 
+/// A slot that is stopped, one that is being stopped, and somebody who waits for that.
+fn stopped_pool() -> Bench {
+    let mut bench = Bench::new(plan(3));
+    bench.run(secs(5));
+    bench.ask(Command::StopSlot { slot: Slot(1) });
+    bench.run(secs(5));
+    bench.ask(Command::StopSlot { slot: Slot(2) });
+    bench
+}
+
+#[test]
+fn a_stopped_slot_stays_one_after_it_was_written_and_restored() {
+    let Bench { pool, now, .. } = stopped_pool();
+    let document = pool.save().write().unwrap();
+    assert_eq!(Pool::restore(State::read(&document).unwrap(), now), Ok(pool));
+}
+
+/// What was added to version 1 for stopped slots: an older ganger leaves such a place empty as well.
+#[test]
+fn the_sample_of_stopped_slots_is_still_a_pool() {
+    let state = State::read(include_bytes!("../../../tests/golden/state/v1-stopped.json")).unwrap();
+    let pool = Pool::restore(state.clone(), instant_of(state.settled_at)).unwrap();
+    assert_eq!(pool.save(), state, "something in the sample is not understood any more");
+    let phases: Vec<SlotPhase> = pool.view().slots.iter().map(|slot| slot.phase).collect();
+    assert_eq!(phases, [SlotPhase::Ready, SlotPhase::Stopped, SlotPhase::Leaving]);
+    assert_eq!(pool.waiters[0].stops, Some(Slot(2)));
+    let mut successor = state;
+    successor.places[1].successor = Some(successor.workers[0].worker);
+    successor.workers[0].slot = 1;
+    successor.places[0].holder = state::Holder::Vacant;
+    let error = Pool::restore(successor, pool.settled_at).unwrap_err().to_string();
+    assert!(error.contains("slot 1 is stopped, and a worker is to take it over"), "{error}");
+}
+
 #[test]
 fn a_state_from_before_the_last_boot_is_refused() {
     let state = State::read(SAMPLE).unwrap();

@@ -7,7 +7,7 @@ use super::super::rollout::{Course, Rollout};
 use super::super::slot::{Holder, Place, Replacement};
 use super::super::standing::{Checks, Standing, Watch};
 use super::super::worker::{Leaving, Life, Remains, Worker};
-use super::super::{GenerationId, Purpose, Slot, WorkerId};
+use super::super::{Cause, GenerationId, Purpose, Slot, WorkerId};
 use super::people::{numbers, requests, restore_cause, restore_failure, save_cause, save_failure};
 use super::{RestoreError, impossible, instant_of, span_of};
 use crate::proto::state::{self, Span};
@@ -32,8 +32,10 @@ pub(super) fn save_place(slot: Slot, place: &Place) -> state::Place {
             Holder::Worker(worker) => state::Holder::Worker(worker.0),
             Holder::Waiting { until } => state::Holder::Waiting { until: span_of(*until) },
             Holder::Failed { until } => state::Holder::Failed { until: until.map(span_of) },
-            Holder::Finished => state::Holder::Finished,
+            // Who does not know of stopped places leaves this one empty as well.
+            Holder::Finished | Holder::Stopped => state::Holder::Finished,
         },
+        stopped: place.is_stopped(),
         successor: successor.map(|worker| worker.0),
         replacement: replacement.as_ref().map(save_replacement),
         early_failures: *early_failures,
@@ -73,6 +75,7 @@ fn restore_place(place: state::Place) -> Place {
             state::Holder::Worker(worker) => Holder::Worker(WorkerId(worker)),
             state::Holder::Waiting { until } => Holder::Waiting { until: instant_of(until) },
             state::Holder::Failed { until } => Holder::Failed { until: until.map(instant_of) },
+            state::Holder::Finished if place.stopped => Holder::Stopped,
             state::Holder::Finished => Holder::Finished,
         },
         successor: place.successor.map(WorkerId),
@@ -132,7 +135,8 @@ fn save_standing(standing: &Standing) -> state::Standing {
 fn save_leaving(leaving: &Leaving, stuck: bool) -> state::Leaving {
     let Leaving { cause, deadline, ready_at } = leaving;
     let (deadline, ready_at) = (span_of(*deadline), ready_at.map(span_of));
-    state::Leaving { cause: save_cause(cause), deadline, ready_at, stuck }
+    let slot_stopped = *cause == Cause::SlotStopped;
+    state::Leaving { cause: save_cause(cause), deadline, ready_at, stuck, slot_stopped }
 }
 
 pub(super) fn restore_workers(
@@ -193,7 +197,7 @@ fn restore_standing(standing: state::Standing) -> Standing {
 
 fn restore_leaving(leaving: state::Leaving) -> Leaving {
     Leaving {
-        cause: restore_cause(leaving.cause),
+        cause: if leaving.slot_stopped { Cause::SlotStopped } else { restore_cause(leaving.cause) },
         deadline: instant_of(leaving.deadline),
         ready_at: leaving.ready_at.map(instant_of),
     }

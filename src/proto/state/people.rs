@@ -46,6 +46,9 @@ pub struct Waiter {
     pub served: Vec<u32>,
     /// Workers that have to be gone.
     pub gone: Vec<u64>,
+    /// The place that they asked to be stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stops: Option<u32>,
     /// What they are told then.
     pub message: String,
 }

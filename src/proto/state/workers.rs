@@ -24,6 +24,9 @@ pub struct Place {
     pub generation: u64,
     /// Who holds it.
     pub holder: Holder,
+    /// Nobody holds it because somebody asked for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// The worker that is to take over.
     pub successor: Option<u64>,
     /// Why the holder is to be replaced.
@@ -58,7 +61,7 @@ pub enum Holder {
         /// The next try.
         until: Option<Span>,
     },
-    /// Nobody, and nobody is to come.
+    /// Nobody, and nobody is to come; by request, if the place is `stopped`.
     Finished,
 }
 
@@ -172,6 +175,9 @@ pub struct Leaving {
     /// It was killed and does not end: nobody waits for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stuck: bool,
+    /// It was not the pool that was stopped, but its slot.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slot_stopped: bool,
 }
 
 /// A rollout.
