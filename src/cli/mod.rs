@@ -5,6 +5,7 @@
 //! does is decided elsewhere: this room asks a supervisor over its private socket ([`supervisor`]), or calls
 //! systemctl and journalctl where these do the work.
 
+mod ansi;
 mod asking;
 mod complete;
 mod context;

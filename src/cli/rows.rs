@@ -11,6 +11,10 @@ use crate::time::{Monotonic, format_size, format_span};
 
 /// Stands where there is nothing to say.
 const NONE: &str = "–";
+/// So much of an address or of `pid 4194304` is worth more to a live table than another column.
+const LIVE_LAST_WIDTH: usize = 12;
+/// `CONN` and `QUEUE` stand before so many cells of a row.
+const BEHIND_LIVE: usize = 2;
 
 /// The table that `list`, `status` and `top` share.
 pub(crate) fn table() -> Table {
@@ -25,6 +29,24 @@ pub(crate) fn table() -> Table {
         Column::text("UPTIME").weight(5),
         Column::text("LISTEN").weight(6),
     ])
+}
+
+/// The table of `top`: what changes from second to second stays longest where there is little room.
+pub(crate) fn live_table() -> Table {
+    Table::new(vec![
+        Column::text("APP"),
+        Column::text("STATE"),
+        Column::text("READY").weight(5),
+        Column::text("GEN").weight(2),
+        Column::text("RESTARTS").weight(6),
+        Column::text("CPU").weight(8),
+        Column::text("MEM").weight(7),
+        Column::text("CONN").weight(4),
+        Column::text("QUEUE").weight(3),
+        Column::text("UPTIME").weight(1),
+        Column::text("LISTEN"),
+    ])
+    .last_width(LIVE_LAST_WIDTH)
 }
 
 /// What a state's word means.
@@ -42,9 +64,37 @@ pub(crate) fn style_of(state: &str) -> Style {
 
 /// Adds the row of an app that answered.
 pub(crate) fn app_row(table: &mut Table, app: &AppState, now: Monotonic) {
+    table.row(app_cells(app, now));
+}
+
+/// Adds the row of an app that answered to a live table.
+pub(crate) fn live_app_row(table: &mut Table, app: &AppState, now: Monotonic) {
+    table.row(live(app_cells(app, now), connections(app), waiting(app)));
+}
+
+/// Connections of all workers, where any are known.
+pub(crate) fn connections(app: &AppState) -> Option<u32> {
+    app.workers.iter().filter_map(|worker| worker.connections).reduce(u32::saturating_add)
+}
+
+/// Connections that no worker has accepted yet, where that is known.
+pub(crate) fn waiting(app: &AppState) -> Option<u32> {
+    app.queues.iter().map(|queue| queue.waiting).reduce(u32::saturating_add)
+}
+
+/// The cells of a live table's row: with connections and queue before the uptime and the note.
+fn live(mut cells: Vec<Cell>, connections: Option<u32>, waiting: Option<u32>) -> Vec<Cell> {
+    let number = |count: Option<u32>| Cell::from(count.map_or_else(String::new, |count| count.to_string()));
+    let mut rest = cells.split_off(cells.len().saturating_sub(BEHIND_LIVE));
+    cells.extend([number(connections), number(waiting)]);
+    cells.append(&mut rest);
+    cells
+}
+
+fn app_cells(app: &AppState, now: Monotonic) -> Vec<Cell> {
     let cpu = app.workers.iter().filter_map(|worker| worker.cpu_permille).reduce(u64::saturating_add);
     let memory = app.workers.iter().filter_map(|worker| worker.memory).reduce(u64::saturating_add);
-    table.row(vec![
+    vec![
         Cell::styled(harmless(&app.app), Style::Heading),
         Cell::styled(app.state.as_str(), style_of(&app.state)),
         format!("{}/{}", app.ready, app.wanted).into(),
@@ -54,7 +104,7 @@ pub(crate) fn app_row(table: &mut Table, app: &AppState, now: Monotonic) {
         memory.map_or_else(String::new, format_size).into(),
         short_span(now.since(app.since)).into(),
         harmless(&app.listen.join(", ")).into(),
-    ]);
+    ]
 }
 
 /// Adds the row of an app that did not answer.
@@ -70,24 +120,41 @@ fn empty_slots(app: &AppState) -> impl Iterator<Item = &SlotState> {
     app.slots.iter().filter(|slot| !app.workers.iter().any(|worker| worker.slot == slot.slot))
 }
 
-/// The slot of each row that [`worker_rows`] adds.
-pub(crate) fn slots_of_rows(app: &AppState) -> Vec<u32> {
-    let workers = app.workers.iter().map(|worker| worker.slot);
-    let mut slots: Vec<u32> = workers.chain(empty_slots(app).map(|slot| slot.slot)).collect();
-    slots.sort_unstable();
-    slots
+/// Slot and worker of each row that [`worker_rows`] and [`live_worker_rows`] add.
+pub(crate) fn order_of_rows(app: &AppState) -> Vec<(u32, Option<u64>)> {
+    let workers = app.workers.iter().map(|worker| (worker.slot, Some(worker.worker)));
+    let mut rows: Vec<_> = workers.chain(empty_slots(app).map(|slot| (slot.slot, None))).collect();
+    // Stable: of one slot, the serving worker stays first.
+    rows.sort_by_key(|(slot, _)| *slot);
+    rows
 }
 
 /// Adds a row for each worker, and for each slot that has none.
 pub(crate) fn worker_rows(table: &mut Table, app: &AppState, now: Monotonic) {
-    let empty = empty_slots(app);
-    let mut rows: Vec<(u32, Vec<Cell>)> = app
+    let workers = app.workers.iter().map(|worker| {
+        // None is news only of a worker that leaves.
+        let news = |count: &u32| *count > 0 || worker.state == "draining";
+        (worker.slot, worker_cells(app, worker, worker.connections.filter(news), now))
+    });
+    rows_by_slot(table, workers.chain(slot_rows(app, now)).collect());
+}
+
+/// As [`worker_rows`], for a live table.
+pub(crate) fn live_worker_rows(table: &mut Table, app: &AppState, now: Monotonic) {
+    let workers = app
         .workers
         .iter()
-        .map(|worker| (worker.slot, worker_cells(app, worker, now)))
-        .chain(empty.map(|slot| (slot.slot, slot_cells(slot, now))))
-        .collect();
-    // Stable: of one slot, the serving worker stays first.
+        .map(|worker| (worker.slot, live(worker_cells(app, worker, None, now), worker.connections, None)));
+    let slots = slot_rows(app, now).map(|(slot, cells)| (slot, live(cells, None, None)));
+    rows_by_slot(table, workers.chain(slots).collect());
+}
+
+fn slot_rows(app: &AppState, now: Monotonic) -> impl Iterator<Item = (u32, Vec<Cell>)> {
+    empty_slots(app).map(move |slot| (slot.slot, slot_cells(slot, now)))
+}
+
+fn rows_by_slot(table: &mut Table, mut rows: Vec<(u32, Vec<Cell>)>) {
+    // Stable, as in `order_of_rows`.
     rows.sort_by_key(|(slot, _)| *slot);
     let last = rows.len().saturating_sub(1);
     for (index, (slot, cells)) in rows.into_iter().enumerate() {
@@ -98,7 +165,7 @@ pub(crate) fn worker_rows(table: &mut Table, app: &AppState, now: Monotonic) {
     }
 }
 
-fn worker_cells(app: &AppState, worker: &WorkerState, now: Monotonic) -> Vec<Cell> {
+fn worker_cells(app: &AppState, worker: &WorkerState, connections: Option<u32>, now: Monotonic) -> Vec<Cell> {
     // A slot's restarts stand at its serving worker only: they are not those of the one that leaves.
     let serving = app.workers.iter().find(|other| other.slot == worker.slot);
     let restarts = serving
@@ -113,16 +180,14 @@ fn worker_cells(app: &AppState, worker: &WorkerState, now: Monotonic) -> Vec<Cel
         worker.cpu_permille.map_or_else(String::new, percent).into(),
         worker.memory.map_or_else(String::new, format_size).into(),
         short_span(now.since(worker.started)).into(),
-        worker_note(worker, now).into(),
+        worker_note(worker, connections, now).into(),
     ]
 }
 
-fn worker_note(worker: &WorkerState, now: Monotonic) -> String {
+fn worker_note(worker: &WorkerState, connections: Option<u32>, now: Monotonic) -> String {
     let mut notes = Vec::new();
     notes.extend(worker.pid.map(|pid| format!("pid {pid}")));
-    // None is news only of a worker that leaves.
-    let news = |count: &u32| *count > 0 || worker.state == "draining";
-    notes.extend(worker.connections.filter(news).map(connections_in_words));
+    notes.extend(connections.map(connections_in_words));
     notes.extend(worker.deadline.map(|deadline| format!("{} left", format_span(deadline.since(now)))));
     notes.extend(worker.status.as_ref().map(|status| format!("\"{}\"", harmless(status))));
     notes.join(", ")
@@ -153,7 +218,7 @@ fn slot_cells(slot: &SlotState, now: Monotonic) -> Vec<Cell> {
 }
 
 /// Thousandths of a CPU as a percentage.
-fn percent(permille: u64) -> String {
+pub(crate) fn percent(permille: u64) -> String {
     match permille {
         0 => "0%".to_owned(),
         1..10 => format!("0.{permille}%"),

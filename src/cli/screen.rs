@@ -1,13 +1,16 @@
 //! A terminal of which every cell is ours: raw input, the alternate screen, and the way back.
 //!
 //! The way back is taken on every way out: the guard's drop, a panic, and the signals that end a program, which
-//! arrive here as keys. Nothing is drawn here but lines that somebody else made.
+//! arrive here as keys. What is drawn is somebody else's; ratatui finds what has changed, [`Ansi`] writes it.
 
 use std::io::{self, IsTerminal, Read, Write};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use ratatui_core::terminal::{Frame, Terminal};
 use tokio::sync::mpsc;
+
+use super::ansi::Ansi;
 
 /// Alternate screen, cursor hidden, no wrapping at the edge.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -40,7 +43,7 @@ pub(crate) enum Key {
     Enter,
     /// Ctrl-C, Ctrl-D, the end of the terminal, or a signal that ends programs.
     Quit,
-    /// The terminal has another size.
+    /// The terminal has another size, or is to be drawn anew (Ctrl-L).
     Resized,
 }
 
@@ -49,31 +52,43 @@ pub(crate) enum Key {
 pub(crate) struct Screen {
     before: Termios,
     heard: SigSet,
+    terminal: Terminal<Ansi>,
 }
 
 impl Screen {
     /// Takes the terminal over and begins to send keys to `keys`.
-    pub(crate) fn enter(keys: &mpsc::UnboundedSender<Key>) -> io::Result<Self> {
+    pub(crate) fn enter(keys: &mpsc::UnboundedSender<Key>, color: bool) -> io::Result<Self> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Err(io::Error::other("standard input and output must be a terminal"));
         }
         let before = tcgetattr(io::stdin())?;
         let heard = HEARD.iter().copied().collect::<SigSet>();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&heard), None)?;
-        let screen = Self { before, heard };
+        let screen = Self { before, heard, terminal: Terminal::new(Ansi::new(color))? };
         let mut raw = screen.before.clone();
         cfmakeraw(&mut raw);
         tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &raw)?;
-        draw(ENTER);
+        write(ENTER);
         restore_on_panic(screen.before.clone().into());
         listen(keys, heard)?;
         Ok(screen)
+    }
+
+    /// Shows what `render` draws.
+    pub(crate) fn show(&mut self, render: impl FnOnce(&mut Frame<'_>)) {
+        // It fails with its backend, which never does.
+        let _ = self.terminal.draw(render);
+    }
+
+    /// Trusts nothing of what the terminal shows: the next drawing is whole.
+    pub(crate) fn forget(&mut self) {
+        let _ = self.terminal.clear();
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        draw(LEAVE);
+        write(LEAVE);
         let _ = tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &self.before);
         let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&self.heard), None);
     }
@@ -83,7 +98,7 @@ impl Drop for Screen {
 fn restore_on_panic(before: nix::libc::termios) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        draw(LEAVE);
+        write(LEAVE);
         let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before.into());
         tell(panic);
     }));
@@ -135,6 +150,7 @@ fn keys_in(bytes: &[u8]) -> Vec<Key> {
             (0x1b, _) => {}
             (b'\r' | b'\n', _) => keys.push(Key::Enter),
             (0x03 | 0x04, _) => keys.push(Key::Quit),
+            (0x0c, _) => keys.push(Key::Resized),
             (byte, _) if byte.is_ascii_graphic() || *byte == b' ' => keys.push(Key::Char(char::from(*byte))),
             (_, _) => {}
         }
@@ -156,21 +172,7 @@ fn key_of(sequence: &[u8]) -> Option<Key> {
     }
 }
 
-/// Shows these lines from the top; what stood there before is gone.
-pub(crate) fn show(lines: &[String]) {
-    let mut text = String::from("\x1b[H");
-    for (index, line) in lines.iter().enumerate() {
-        if index > 0 {
-            text.push_str("\r\n");
-        }
-        text.push_str(line);
-        text.push_str("\x1b[K");
-    }
-    text.push_str("\x1b[J");
-    draw(&text);
-}
-
-fn draw(text: &str) {
+fn write(text: &str) {
     let mut out = io::stdout().lock();
     // A terminal that is gone is told by the end of its input.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -188,6 +190,7 @@ mod tests {
         assert_eq!(keys_in(b"\x1b[5~\x1b[6~"), [Key::PageUp, Key::PageDown]);
         assert_eq!(keys_in(b"\x1b[H\x1bOF\x1b[1~\x1b[4~"), [Key::Home, Key::End, Key::Home, Key::End]);
         assert_eq!(keys_in(b"\x03"), [Key::Quit]);
+        assert_eq!(keys_in(b"\x0c"), [Key::Resized]);
         assert_eq!(keys_in(b"\x1b[200\xff"), []);
     }
 
@@ -197,7 +200,7 @@ mod tests {
     #[test]
     fn a_panics_text_is_read_on_the_terminal_as_it_was() {
         if std::env::var_os(PANICS).is_some() {
-            let _screen = Screen::enter(&mpsc::unbounded_channel().0).unwrap();
+            let _screen = Screen::enter(&mpsc::unbounded_channel().0, true).unwrap();
             panic!("on purpose");
         }
         let pty = nix::pty::openpty(None, None).unwrap();

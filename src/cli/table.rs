@@ -6,8 +6,8 @@
 use super::print::{Look, Style};
 
 /// Spaces between two columns.
-const GAP: usize = 2;
-/// So much of the last column is worth more than another column.
+pub(crate) const GAP: usize = 2;
+/// What [`Table::last_width`] is where nobody says.
 const LAST_WIDTH: usize = 24;
 
 /// One column.
@@ -40,6 +40,16 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
+    /// What stands in it.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What that means.
+    pub(crate) fn style(&self) -> Style {
+        self.style
+    }
+
     /// A cell with a meaning.
     pub(crate) fn styled(text: impl Into<String>, style: Style) -> Self {
         Self { text: text.into(), style }
@@ -57,12 +67,28 @@ impl<T: Into<String>> From<T> for Cell {
 pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
+    last_width: usize,
+}
+
+/// What of a table fits a width, for somebody else to draw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fitted {
+    /// Of each column that is shown.
+    pub(crate) widths: Vec<usize>,
+    /// The headings, then the rows; each with a cell for each width.
+    pub(crate) rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// A table without rows.
     pub(crate) fn new(columns: Vec<Column>) -> Self {
-        Self { columns, rows: Vec::new() }
+        Self { columns, rows: Vec::new(), last_width: LAST_WIDTH }
+    }
+
+    /// So much of the last column is worth more than another column.
+    pub(crate) const fn last_width(mut self, width: usize) -> Self {
+        self.last_width = width;
+        self
     }
 
     /// Adds a row; cells that are missing at its end are empty.
@@ -70,13 +96,40 @@ impl Table {
         self.rows.push(cells);
     }
 
+    fn widths(&self) -> Vec<usize> {
+        (0..self.columns.len()).map(|index| self.width_of(index)).collect()
+    }
+
+    fn headings(&self) -> Vec<Cell> {
+        self.columns.iter().map(|column| Cell::styled(column.title, Style::Heading)).collect()
+    }
+
+    /// The columns that `width` has room for, the last one cut to what the others leave.
+    pub(crate) fn fitted(&self, width: usize) -> Fitted {
+        let of_all = self.widths();
+        let shown = self.shown(&of_all, Some(width));
+        let mut widths = Vec::new();
+        let mut room = width;
+        for column in of_all.iter().zip(&shown).filter_map(|(width, shown)| shown.then_some(*width)) {
+            widths.push(column.min(room));
+            room = room.saturating_sub(column + GAP);
+        }
+        let empty = Cell::default();
+        let kept = |row: &Vec<Cell>| {
+            let cells = (0..).zip(&shown).filter(|(_, shown)| **shown);
+            let cells = cells.map(|(index, _)| row.get(index).unwrap_or(&empty));
+            cells.zip(&widths).map(|(cell, room)| Cell::styled(cut(&cell.text, *room), cell.style)).collect()
+        };
+        let rows = std::iter::once(&self.headings()).chain(&self.rows).map(kept).collect();
+        Fitted { widths, rows }
+    }
+
     /// The table as text: a line of headings, then a line for each row.
     pub(crate) fn render(&self, look: Look) -> String {
-        let widths: Vec<usize> = (0..self.columns.len()).map(|index| self.width_of(index)).collect();
+        let widths = self.widths();
         let shown = self.shown(&widths, look.width);
         let mut text = String::new();
-        let headings: Vec<Cell> =
-            self.columns.iter().map(|column| Cell::styled(column.title, Style::Heading)).collect();
+        let headings = self.headings();
         for row in std::iter::once(&headings).chain(&self.rows) {
             write_row(&mut text, row, &widths, &shown, look);
         }
@@ -101,7 +154,7 @@ impl Table {
             let mut kept: Vec<usize> =
                 widths.iter().zip(&shown).filter(|(_, shown)| **shown).map(|(width, _)| *width).collect();
             if let Some(last) = kept.last_mut() {
-                *last = LAST_WIDTH.min(*last);
+                *last = self.last_width.min(*last);
             }
             if kept.iter().map(|width| width + GAP).sum::<usize>() <= limit + GAP {
                 return shown;

@@ -1,25 +1,27 @@
-//! What `ganger top` knows, what its keys mean, and what it draws: all of it without a terminal.
+//! What `ganger top` knows, and what its keys mean. How it looks is [`draw`]'s; neither sees a terminal.
 
-use std::collections::{BTreeMap, VecDeque};
+pub(crate) mod draw;
+mod history;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::print::{Look, Style, harmless, harmless_head};
+use self::history::{History, Sample};
+use super::print::harmless_head;
 use super::rows;
 use super::screen::Key;
 use super::state::AppState;
-use super::table::cut;
 use super::verbs::list::Entry;
 use crate::dbus::Wish;
 use crate::pool::{Command, ScaleTo, Slot};
 use crate::time::Monotonic;
 
-/// So many samples of processor time are kept for each app.
-const SAMPLES: usize = 30;
-/// So many lines of the journal are shown.
-pub(crate) const LOG_LINES: usize = 6;
+/// How often all apps are looked at.
+pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
+/// So many lines of the journal are read; as many are shown as there is room for.
+pub(crate) const LOG_LINES: usize = 40;
 /// So many lines are a page: less than what fits 80x24, so that some of the last one stays in sight.
 const PAGE: usize = 15;
-const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// What a line of the table stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,19 @@ pub(crate) struct Selected {
     pub(crate) app: String,
     /// One of its slots.
     pub(crate) slot: Option<u32>,
+    /// The worker in it.
+    pub(crate) worker: Option<u64>,
+}
+
+impl Selected {
+    fn app(app: &str) -> Self {
+        Self { app: app.to_owned(), slot: None, worker: None }
+    }
+
+    /// `api`, `api:2`.
+    fn name(&self) -> String {
+        self.slot.map_or_else(|| self.app.clone(), |slot| format!("{}:{slot}", self.app))
+    }
 }
 
 /// What is to be done after a key.
@@ -61,17 +76,27 @@ pub(crate) struct Top {
     message: String,
     /// Processor time of each worker at the last look.
     used: BTreeMap<(String, u64), (Monotonic, u64)>,
-    /// Thousandths of a CPU of each app, the latest last.
-    history: BTreeMap<String, VecDeque<u64>>,
-    logs: Option<Vec<String>>,
+    /// Of each app, and of each of its workers.
+    histories: BTreeMap<(String, Option<u64>), History>,
+    /// The journal is not to be shown.
+    quiet: bool,
+    /// The last lines of a selected line's journal.
+    logs: Option<(Selected, Vec<String>)>,
 }
 
 impl Top {
     /// Takes a new look at all apps in: what workers used since the last one becomes their processor time.
     pub(crate) fn looked(&mut self, mut entries: Vec<Entry>, now: Monotonic) {
+        let selected = self.selected();
+        self.measure(&mut entries, now);
+        self.remember(&entries);
+        self.entries = entries;
+        self.select(selected);
+    }
+
+    fn measure(&mut self, entries: &mut [Entry], now: Monotonic) {
         let mut used = BTreeMap::new();
-        let mut history = BTreeMap::new();
-        for entry in &mut entries {
+        for entry in entries {
             let Entry::Answered(app) = entry else { continue };
             for worker in &mut app.workers {
                 let Some(cpu) = worker.cpu_usec else { continue };
@@ -83,15 +108,39 @@ impl Top {
                 }
                 used.insert(key, (now, cpu));
             }
-            let mut samples = self.history.remove(&app.app).unwrap_or_default();
-            samples.push_back(app.workers.iter().filter_map(|worker| worker.cpu_permille).sum());
-            if samples.len() > SAMPLES {
-                samples.pop_front();
-            }
-            history.insert(app.app.clone(), samples);
         }
-        (self.used, self.history, self.entries) = (used, history, entries);
-        self.line = self.line.min(self.lines().len().saturating_sub(1));
+        self.used = used;
+    }
+
+    /// Adds this look to the histories; those of apps and workers that are gone go.
+    fn remember(&mut self, entries: &[Entry]) {
+        let mut histories = BTreeMap::new();
+        for entry in entries {
+            let Entry::Answered(app) = entry else { continue };
+            let workers = app.workers.iter().map(|it| (Some(it.worker), Sample::of_worker(it)));
+            for (worker, sample) in std::iter::once((None, Sample::of_app(app))).chain(workers) {
+                let key = (app.app.clone(), worker);
+                let mut history = self.histories.remove(&key).unwrap_or_default();
+                history.add(sample);
+                histories.insert(key, history);
+            }
+        }
+        self.histories = histories;
+    }
+
+    /// The selection stays with what was selected: with its worker, its slot, or at least its app.
+    fn select(&mut self, wanted: Option<Selected>) {
+        let lines = self.lines();
+        let last = lines.len().saturating_sub(1);
+        let found = wanted.and_then(|wanted| {
+            let slot = |line: &Selected| line.app == wanted.app && line.slot == wanted.slot;
+            lines
+                .iter()
+                .position(|line| *line == wanted)
+                .or_else(|| lines.iter().position(slot))
+                .or_else(|| lines.iter().position(|line| line.app == wanted.app))
+        });
+        self.line = found.unwrap_or(self.line).min(last);
     }
 
     /// Something to tell at the foot.
@@ -99,16 +148,14 @@ impl Top {
         self.message = harmless_head(message);
     }
 
-    /// The last lines of the selected line's journal, while they are shown.
-    pub(crate) fn read(&mut self, lines: Vec<String>) {
-        if self.logs.is_some() {
-            self.logs = Some(lines);
-        }
+    /// The last lines of the journal of what is or was selected.
+    pub(crate) fn read(&mut self, of: Selected, lines: Vec<String>) {
+        self.logs = Some((of, lines));
     }
 
     /// The journal is shown.
     pub(crate) fn shows_logs(&self) -> bool {
-        self.logs.is_some()
+        !self.quiet
     }
 
     /// What is selected.
@@ -116,22 +163,29 @@ impl Top {
         self.lines().into_iter().nth(self.line)
     }
 
-    /// What each line of the table stands for: in the order of [`rows::app_row`] and [`rows::worker_rows`].
+    /// What each line of the table stands for: in the order of its rows.
     fn lines(&self) -> Vec<Selected> {
         let mut lines = Vec::new();
         for entry in &self.entries {
             match entry {
-                Entry::Other { app, .. } => lines.push(Selected { app: app.clone(), slot: None }),
+                Entry::Other { app, .. } => lines.push(Selected::app(app)),
                 Entry::Answered(app) => {
-                    lines.push(Selected { app: app.app.clone(), slot: None });
-                    let slots = rows::slots_of_rows(app);
-                    lines.extend(
-                        slots.into_iter().map(|slot| Selected { app: app.app.clone(), slot: Some(slot) }),
-                    );
+                    lines.push(Selected::app(&app.app));
+                    let rows = rows::order_of_rows(app).into_iter();
+                    let of_row = |(slot, worker)| Selected { app: app.app.clone(), slot: Some(slot), worker };
+                    lines.extend(rows.map(of_row));
                 }
             }
         }
         lines
+    }
+
+    /// The apps that answered.
+    fn running(&self) -> impl Iterator<Item = &AppState> {
+        self.entries.iter().filter_map(|entry| match entry {
+            Entry::Answered(app) => Some(&**app),
+            Entry::Other { .. } => None,
+        })
     }
 
     /// What a key does.
@@ -176,19 +230,18 @@ impl Top {
             Key::PageDown => self.line = (self.line + PAGE).min(last),
             Key::Home => self.line = 0,
             Key::End => self.line = last,
-            Key::Char('l') => {
-                self.logs = if self.logs.is_some() { None } else { Some(Vec::new()) };
-            }
+            Key::Char('l') => self.quiet = !self.quiet,
             Key::Char(letter) => self.ask_about(letter),
             Key::Escape | Key::Enter | Key::Resized => {}
         }
-        if self.logs.is_some() { Action::ReadLogs } else { Action::Draw }
+        if self.shows_logs() { Action::ReadLogs } else { Action::Draw }
     }
 
     /// Keys that change something ask first.
     fn ask_about(&mut self, letter: char) {
-        let Some(Selected { app, slot }) = self.selected() else { return };
-        let name = slot.map_or_else(|| app.clone(), |slot| format!("{app}:{slot}"));
+        let Some(selected) = self.selected() else { return };
+        let name = selected.name();
+        let Selected { app, slot, .. } = selected;
         let (text, wish) = match letter {
             'r' => {
                 let origin = crate::dbus::Origin::Private;
@@ -202,133 +255,13 @@ impl Top {
         };
         self.question = Some(Question { text, app, wish });
     }
-
-    /// The screen, a text for each of its `height` lines at most.
-    pub(crate) fn frame(&self, now: Monotonic, look: Look, height: usize) -> Vec<String> {
-        let width = look.width.unwrap_or(80);
-        let mut foot = self.foot(width, look.color);
-        let mut body = self.body(now, look);
-        let mut lines = self.head(width, look.color);
-        let room = height.saturating_sub(foot.len() + lines.len());
-        // The selected line stays in sight: the heading is one line, the table follows.
-        let first = (self.line + 2).saturating_sub(room.max(2));
-        let heading: Vec<String> = body.drain(..1.min(body.len())).collect();
-        lines.extend(heading);
-        lines.extend(body.into_iter().skip(first).take(room.saturating_sub(1)));
-        while lines.len() + foot.len() < height {
-            lines.push(String::new());
-        }
-        lines.append(&mut foot);
-        lines.truncate(height);
-        lines
-    }
-
-    /// How many run, and a line about the selected app.
-    fn head(&self, width: usize, color: bool) -> Vec<String> {
-        let running = self.entries.iter().filter(|entry| matches!(entry, Entry::Answered(_))).count();
-        let count = format!("ganger: {running} of {} apps run", self.entries.len());
-        let mut lines = vec![Style::Heading.paint(&cut(&count, width), color)];
-        let selected = self.selected().map(|selected| selected.app).unwrap_or_default();
-        let app = self.entries.iter().find_map(|entry| match entry {
-            Entry::Answered(app) if app.app == selected => Some(app),
-            Entry::Answered(_) | Entry::Other { .. } => None,
-        });
-        lines.extend(app.map(|app| cut(&self.about(app), width)));
-        lines
-    }
-
-    /// `api: connections 12   waiting 0 of 4096   cpu ▁▂▄█`.
-    fn about(&self, app: &AppState) -> String {
-        let mut parts = Vec::new();
-        let connections = app.workers.iter().filter_map(|worker| worker.connections);
-        parts.extend(connections.reduce(u32::saturating_add).map(|count| format!("connections {count}")));
-        parts.extend(app.queues.iter().map(|queue| {
-            let place = if app.queues.len() > 1 { format!(" {}", queue.listen) } else { String::new() };
-            format!("waiting{place} {} of {}", queue.waiting, queue.backlog)
-        }));
-        let bars = self.history.get(&app.app).map(sparkline).unwrap_or_default();
-        parts.push(format!("cpu {bars}"));
-        harmless(&format!("{}: {}", app.app, parts.join("   ")))
-    }
-
-    fn body(&self, now: Monotonic, look: Look) -> Vec<String> {
-        let mut table = rows::table();
-        for entry in &self.entries {
-            match entry {
-                Entry::Answered(app) => answered(&mut table, app, now),
-                Entry::Other { app, state, .. } => rows::silent_row(&mut table, app, state, ""),
-            }
-        }
-        let plain = Look { color: false, ..look };
-        let (text, other) = (table.render(look), table.render(plain));
-        text.lines()
-            .zip(other.lines())
-            .enumerate()
-            .map(|(index, (line, plain))| {
-                let selected = index == self.line + 1;
-                match (selected, look.color) {
-                    // Without colour the line is marked where it ends.
-                    (true, true) => format!("\x1b[7m{plain}\x1b[0m"),
-                    (true, false) => format!("{} ◀", cut(plain, look.width.unwrap_or(80).saturating_sub(2))),
-                    (false, _) => line.to_owned(),
-                }
-            })
-            .collect()
-    }
-
-    fn foot(&self, width: usize, color: bool) -> Vec<String> {
-        let mut lines = Vec::new();
-        if let Some(logs) = &self.logs {
-            let name = self.selected().map(|selected| match selected.slot {
-                Some(slot) => format!("{}:{slot}", selected.app),
-                None => selected.app,
-            });
-            lines.push(
-                Style::Heading.paint(&cut(&format!("logs of {}", name.unwrap_or_default()), width), color),
-            );
-            let skip = logs.len().saturating_sub(LOG_LINES);
-            lines.extend(logs.iter().skip(skip).map(|line| cut(&harmless(line), width)));
-        }
-        let last = match &self.question {
-            Some(question) => {
-                Style::Warn.paint(&cut(&format!("{}? y: yes, other key: no", question.text), width), color)
-            }
-            None if self.message.is_empty() => {
-                let keys = "q quit  ↑↓ select  r reload  s restart  + - scale  x reset  l logs";
-                Style::Dim.paint(&cut(keys, width), color)
-            }
-            None => cut(&self.message, width),
-        };
-        lines.push(last);
-        lines
-    }
 }
-
-fn answered(table: &mut super::table::Table, app: &AppState, now: Monotonic) {
-    rows::app_row(table, app, now);
-    rows::worker_rows(table, app, now);
-}
-
-/// Samples as bars, the highest one being full; a whole CPU at least.
-fn sparkline(samples: &VecDeque<u64>) -> String {
-    let full = samples.iter().copied().max().unwrap_or(0).max(1000);
-    samples
-        .iter()
-        .filter_map(|sample| {
-            let index = usize::try_from(sample.saturating_mul(7) / full).unwrap_or(7);
-            BARS.get(index.min(7))
-        })
-        .collect()
-}
-
-/// How often all apps are looked at.
-pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use super::super::golden;
-    use super::super::rows::samples;
+    use super::history::Curve;
     use super::*;
+    use crate::cli::rows::samples;
 
     fn top() -> Top {
         let mut top = Top::default();
@@ -339,37 +272,6 @@ mod tests {
             vec![Entry::Answered(Box::new(samples::reloading())), other, Entry::Answered(Box::new(web))];
         top.looked(entries, samples::now());
         top
-    }
-
-    fn screen(top: &Top, width: usize, height: usize) -> String {
-        top.frame(samples::now(), Look { color: false, width: Some(width) }, height).join("\n")
-    }
-
-    #[test]
-    fn the_screen_fits_eighty_by_twenty_four() {
-        let screen = screen(&top(), 80, 24);
-        assert_eq!(screen.lines().count(), 24);
-        golden::compare("top-80x24.txt", &screen);
-    }
-
-    #[test]
-    fn no_line_leaves_the_screen_whatever_its_size() {
-        let mut top = top();
-        top.key(Key::Char('l'));
-        top.read(vec!["a very long line of a journal that goes on and on \x1b[2J".repeat(4); 20]);
-        for (width, height) in [(40, 5), (60, 10), (80, 24), (200, 60)] {
-            let screen = screen(&top, width, height);
-            assert!(screen.lines().count() <= height, "{width}x{height}\n{screen}");
-            assert!(screen.lines().all(|line| line.chars().count() <= width), "{width}x{height}\n{screen}");
-        }
-    }
-
-    #[test]
-    fn the_selected_line_stays_in_sight() {
-        let mut top = top();
-        (0..20).for_each(|_| drop(top.key(Key::Down)));
-        assert_eq!(top.selected(), Some(Selected { app: "web".into(), slot: Some(3) }));
-        assert!(screen(&top, 80, 8).contains("◀"));
     }
 
     #[test]
@@ -389,8 +291,8 @@ mod tests {
     #[test]
     fn nothing_is_changed_without_a_yes() {
         let mut top = top();
-        assert_eq!(top.key(Key::Char('r')), Action::Draw);
-        assert!(screen(&top, 80, 24).contains("reload api? y: yes"));
+        assert_eq!(top.key(Key::Char('r')), Action::ReadLogs);
+        assert_eq!(top.question.as_ref().unwrap().text, "reload api");
         assert_eq!(top.key(Key::Enter), Action::Draw);
         top.key(Key::Down);
         top.key(Key::Char('s'));
@@ -403,9 +305,50 @@ mod tests {
         let mut top = top();
         top.tell("api: failed: not valid\nline 2");
         top.key(Key::Resized);
-        assert!(screen(&top, 80, 24).ends_with("api: failed: not valid …"));
+        assert_eq!(top.message, "api: failed: not valid …");
         top.key(Key::Down);
-        assert!(screen(&top, 80, 24).contains("q quit"));
+        assert_eq!(top.message, "");
+    }
+
+    #[test]
+    fn the_selection_stays_with_its_worker_then_with_its_slot_then_with_its_app() {
+        let with = |change: fn(&mut AppState)| {
+            let mut app = samples::reloading();
+            change(&mut app);
+            let first = Entry::Other { app: "a".into(), state: "inactive", configured: true };
+            vec![first, Entry::Answered(Box::new(app))]
+        };
+        let mut top = top();
+        (0..3).for_each(|_| drop(top.key(Key::Down)));
+        let drains = Selected { app: "api".into(), slot: Some(1), worker: Some(1) };
+        assert_eq!(top.selected(), Some(drains.clone()));
+        top.looked(with(|_| {}), samples::now());
+        assert_eq!(top.selected(), Some(drains));
+        top.looked(with(|app| app.workers.retain(|it| it.worker != 1)), samples::now());
+        assert_eq!(top.selected().unwrap().worker, Some(5));
+        top.looked(with(|app| (app.workers.clear(), app.slots.clear()).0), samples::now());
+        assert_eq!(top.selected(), Some(Selected::app("api")));
+        top.looked(Vec::new(), samples::now());
+        assert_eq!(top.selected(), None);
+    }
+
+    #[test]
+    fn histories_go_with_their_workers() {
+        let mut top = top();
+        let keys = |top: &Top| top.histories.keys().filter(|(app, _)| app == "api").count();
+        assert_eq!(keys(&top), 6);
+        let mut app = samples::reloading();
+        app.workers.truncate(1);
+        top.looked(vec![Entry::Answered(Box::new(app))], samples::now());
+        assert_eq!((keys(&top), top.histories.len()), (2, 2));
+    }
+
+    #[test]
+    fn the_journal_is_read_until_it_is_not_to_be_shown() {
+        let mut top = top();
+        assert_eq!(top.key(Key::Down), Action::ReadLogs);
+        assert_eq!(top.key(Key::Char('l')), Action::Draw);
+        assert_eq!(top.key(Key::Char('l')), Action::ReadLogs);
     }
 
     #[test]
@@ -427,6 +370,7 @@ mod tests {
         top.looked(at(1_000_000), samples::now());
         top.looked(at(1_500_000), samples::now() + Duration::from_secs(1));
         assert!(matches!(&top.entries[0], Entry::Answered(app) if app.workers[0].cpu_permille == Some(500)));
-        assert_eq!(sparkline(&top.history["api"]), "▁▄");
+        let of_app = &top.histories[&("api".to_owned(), None)];
+        assert_eq!(of_app.values(Curve::Cpu).collect::<Vec<_>>(), [Some(500), Some(100)]);
     }
 }

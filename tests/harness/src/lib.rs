@@ -15,12 +15,14 @@ mod host;
 pub mod load;
 mod prepare;
 mod scratch;
+mod tmux;
 mod vm;
 
 pub use boot::{Boot, both, debian12, debian13, machine};
 pub use built::{example, ganger};
 pub use host::{Host, Output, Started, wait_until};
 pub use prepare::Debian;
+pub use tmux::Tmux;
 pub use vm::{Outcome, Vm};
 
 use std::io::Write as _;
