@@ -135,7 +135,7 @@ fn masked(screen: &str) -> String {
     let mut columns: Vec<(String, usize)> = Vec::new();
     let mut lines = Vec::new();
     for line in screen.lines() {
-        if line.starts_with("── ") {
+        if line.is_empty() || line.starts_with("── ") {
             columns.clear();
         }
         if line.starts_with("  APP") {
@@ -244,7 +244,7 @@ fn a_wide_terminal_shows_more_and_a_resized_one_is_drawn_anew() {
     until_whole(&tmux);
     until_golden(&tmux, "80x24.txt");
     tmux.resize(40, 10);
-    tmux.until("a small view", |screen| screen.lines().count() == 10 && screen.contains("q quit  ↑↓"));
+    tmux.until("a small view", |screen| screen.lines().count() == 10 && screen.contains("1 of 1 apps"));
     until_golden(&tmux, "40x10.txt");
     tmux.resize(160, 50);
     tmux.press(&["End"]);
@@ -312,47 +312,58 @@ fn a_reload_is_asked_for_confirmed_and_seen() {
     tmux.until("a third worker", |screen| screen.contains("3 workers") && screen.contains("└─ 2  ready"));
 }
 
-/// How the terminal is set, as the shell in it sees it.
-fn stty(tmux: &Tmux, name: &str) -> String {
-    let file = tmux.path(name);
-    tmux.line(&format!("stty -a >{0}.new && mv {0}.new {0}", file.display()));
-    assert!(wait_until(|| file.exists()), "the shell does not answer:\n{}", tmux.screen());
-    fs::read_to_string(file).unwrap()
-}
+const OURS: &str = "alternate 1, cursor 0, wrap 0";
+const THE_SHELLS: &str = "alternate 0, cursor 1, wrap 1";
 
-/// Whether the ordinary screen is shown, with its cursor, and lines that are too long are wrapped.
-const MODES: &str = "alternate #{alternate_on}, cursor #{cursor_flag}, wrap #{wrap_flag}";
+/// Types `ganger top`, and gives its pid when the view is there.
+fn viewing(tmux: &Tmux, way: &str) -> Pid {
+    let file = tmux.path("pid");
+    tmux.line(&format!("sh -c 'echo $$ >{}; exec ganger top --user'; echo left with $?", file.display()));
+    tmux.until("the view", |screen| screen.contains("1 of 1 apps run"));
+    assert_eq!(tmux.shown(), OURS, "{way}");
+    Pid::from_raw(fs::read_to_string(file).unwrap().trim().parse().unwrap())
+}
 
 #[test]
 fn whatever_ends_it_the_terminal_is_as_before() {
     let stage = Stage::start();
-    let end = |signal: Signal| {
-        move |tmux: &Tmux| {
-            let pid = fs::read_to_string(tmux.path("pid")).unwrap();
-            kill(Pid::from_raw(pid.trim().parse().unwrap()), signal).unwrap();
-        }
-    };
-    let ways: [(&str, &dyn Fn(&Tmux)); 6] = [
-        ("q", &|tmux| tmux.press(&["q"])),
-        ("Ctrl-C", &|tmux| tmux.press(&["C-c"])),
+    let end = |signal: Signal| move |_: &Tmux, pid: Pid| kill(pid, signal).unwrap();
+    let ways: [(&str, &dyn Fn(&Tmux, Pid)); 7] = [
+        ("q", &|tmux, _| tmux.press(&["q"])),
+        ("Ctrl-C", &|tmux, _| tmux.press(&["C-c"])),
         ("SIGTERM", &end(Signal::SIGTERM)),
         ("SIGINT", &end(Signal::SIGINT)),
         ("SIGQUIT", &end(Signal::SIGQUIT)),
         ("SIGHUP", &end(Signal::SIGHUP)),
+        ("SIGABRT", &end(Signal::SIGABRT)),
     ];
     for (way, leave) in ways {
         let Some(tmux) = stage.terminal("the way out of top", (80, 24)) else { return };
-        let before = (stty(&tmux, "before"), tmux.format(MODES));
-        assert_eq!(before.1, "alternate 0, cursor 1, wrap 1");
-        let pid = tmux.path("pid");
-        tmux.line(&format!("sh -c 'echo $$ >{}; exec ganger top --user'; echo left with $?", pid.display()));
-        tmux.until("the view", |screen| screen.contains("1 of 1 apps run"));
-        assert_eq!(tmux.format(MODES), "alternate 1, cursor 0, wrap 0", "{way}");
-        leave(&tmux);
+        let before = tmux.modes("before");
+        assert!(before.starts_with(THE_SHELLS), "{before}");
+        let pid = viewing(&tmux, way);
+        leave(&tmux, pid);
         // What stood there before the view stands there again, and what is typed is echoed.
         let screen = tmux.until("the way back", |screen| screen.contains("left with 0\n$"));
         assert!(screen.starts_with("$ stty -a") && !screen.contains("apps run"), "{way}:\n{screen}");
-        assert_eq!((stty(&tmux, "after"), tmux.format(MODES)), before, "{way}");
-        tmux.until("an echo", |screen| screen.contains("$ stty -a") && screen.contains("after"));
+        assert_eq!(tmux.modes("after"), before, "{way}");
+        tmux.until("an echo", |screen| screen.matches("$ stty -a").count() == 2);
+    }
+}
+
+#[test]
+fn even_killed_it_leaves_the_terminal_as_before() {
+    let stage = Stage::start();
+    // A shell that leaves the terminal's modes alone, and one that sets its own while a line is typed.
+    for shell in ["sh", "PS1='$ ' bash --norc"] {
+        let Some(tmux) = stage.terminal("the end of a killed top", (80, 24)) else { return };
+        tmux.line(shell);
+        let before = tmux.modes("before");
+        kill(viewing(&tmux, shell), Signal::SIGKILL).unwrap();
+        assert!(wait_until(|| tmux.shown() == THE_SHELLS), "{shell}: {}\n{}", tmux.shown(), tmux.screen());
+        assert_eq!(tmux.modes("after"), before, "{shell}");
+        tmux.line("echo typed once");
+        let screen = tmux.until("an echo", |screen| screen.contains("$ echo typed once\ntyped once\n"));
+        assert!(!screen.contains("apps run"), "{shell}:\n{screen}");
     }
 }

@@ -23,6 +23,7 @@ mod parse;
 mod print;
 mod progress;
 mod remote;
+mod rescue;
 mod rows;
 mod screen;
 mod state;

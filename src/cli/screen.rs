@@ -1,16 +1,19 @@
 //! A terminal of which every cell is ours: raw input, the alternate screen, and the way back.
 //!
-//! The way back is taken on every way out: the guard's drop, a panic, and the signals that end a program, which
-//! arrive here as keys. What is drawn is somebody else's; ratatui finds what has changed, [`Ansi`] writes it.
+//! The way back is taken on every way out: the guard's drop, a panic, the signals that end a program, which arrive
+//! here as keys, and by [`Rescue`] after the one that nobody hears. What is drawn is somebody else's; ratatui finds what has changed, [`Ansi`] writes it.
 
 use std::io::{self, IsTerminal, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use ratatui_core::terminal::{Frame, Terminal};
 use tokio::sync::mpsc;
 
 use super::ansi::Ansi;
+use super::rescue::Rescue;
 
 /// Alternate screen, cursor hidden, no wrapping at the edge.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -50,9 +53,28 @@ pub(crate) enum Key {
 /// The terminal while it is ours.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    before: Termios,
+    way_back: WayBack,
     heard: SigSet,
     terminal: Terminal<Ansi>,
+}
+
+/// Taken once: a second time it would set the cursor back to where it was before the view.
+#[derive(Debug, Clone)]
+struct WayBack {
+    before: nix::libc::termios,
+    taken: Arc<AtomicBool>,
+    rescue: Rescue,
+}
+
+impl WayBack {
+    fn take(&self, when: SetArg) {
+        if self.taken.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        write(LEAVE);
+        let _ = tcsetattr(io::stdin(), when, &self.before.into());
+        self.rescue.is_not_needed();
+    }
 }
 
 impl Screen {
@@ -64,12 +86,18 @@ impl Screen {
         let before = tcgetattr(io::stdin())?;
         let heard = HEARD.iter().copied().collect::<SigSet>();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&heard), None)?;
-        let screen = Self { before, heard, terminal: Terminal::new(Ansi::new(color))? };
-        let mut raw = screen.before.clone();
+        let terminal = Terminal::new(Ansi::new(color))?;
+        let mut raw = before.clone();
         cfmakeraw(&mut raw);
         tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &raw)?;
+        // As the kernel took it.
+        let ours = tcgetattr(io::stdin()).unwrap_or(raw);
+        let before = before.into();
+        let rescue = Rescue::beside(&before, &ours.into(), LEAVE);
+        let way_back = WayBack { before, taken: Arc::default(), rescue };
+        let screen = Self { way_back, heard, terminal };
         write(ENTER);
-        restore_on_panic(screen.before.clone().into());
+        restore_on_panic(screen.way_back.clone());
         listen(keys, heard)?;
         Ok(screen)
     }
@@ -88,18 +116,16 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        write(LEAVE);
-        let _ = tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &self.before);
+        self.way_back.take(SetArg::TCSAFLUSH);
         let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&self.heard), None);
     }
 }
 
 /// A panic's text is to be read on the terminal as it was.
-fn restore_on_panic(before: nix::libc::termios) {
+fn restore_on_panic(way_back: WayBack) {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        write(LEAVE);
-        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &before.into());
+        way_back.take(SetArg::TCSANOW);
         tell(panic);
     }));
 }
@@ -224,7 +250,20 @@ mod tests {
         assert!(!child.wait().unwrap().success());
         let (ours, told) = seen.split_once(LEAVE).expect("the way back");
         assert!(ours.contains(ENTER) && !ours.contains("on purpose"), "{seen:?}");
-        assert!(told.contains("on purpose"), "{seen:?}");
+        assert!(told.contains("on purpose") && !told.contains(LEAVE), "{seen:?}");
         assert_eq!(tcgetattr(&pty.slave).unwrap(), before);
+    }
+
+    #[test]
+    fn after_a_panic_a_person_types_on_as_before() {
+        let Some(tmux) = harness::Tmux::start("a panic on a terminal", (80, 24), &[]) else { return };
+        let before = tmux.modes("before");
+        let test = "cli::screen::tests::a_panics_text_is_read_on_the_terminal_as_it_was";
+        let words = format!("--exact {test} --nocapture --test-threads=1; echo left with $?");
+        let program = std::env::current_exe().unwrap();
+        tmux.line(&format!("{PANICS}=1 RUST_BACKTRACE=0 {} {words}", program.display()));
+        let screen = tmux.until("its end", |screen| screen.contains("left with 101"));
+        assert!(screen.contains("on purpose") && screen.starts_with("$ stty"), "{screen}");
+        assert_eq!(tmux.modes("after"), before);
     }
 }

@@ -12,6 +12,7 @@ set -g default-terminal tmux-256color
 set -g escape-time 0
 ";
 const PROMPT: &str = "$ ";
+const SHOWN: &str = "alternate #{alternate_on}, cursor #{cursor_flag}, wrap #{wrap_flag}";
 
 /// A tmux session; gone with its value.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Tmux {
         out
     }
 
-    /// A folder of the terminal's own.
+    /// A file in a folder of the terminal's own.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -96,9 +97,27 @@ impl Tmux {
         self.tmux(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
     }
 
-    /// What tmux says for a format: `#{cursor_flag}`.
-    pub fn format(&self, format: &str) -> String {
+    /// Which of its two screens the terminal shows, and whether it has a cursor and wraps long lines.
+    pub fn shown(&self) -> String {
+        self.format(SHOWN)
+    }
+
+    fn format(&self, format: &str) -> String {
         text(&self.tmux(&["display-message", "-p", format]))
+    }
+
+    /// What programs set and have to set back: the screen, the cursor, wrapping, and what stty says, which is asked
+    /// from the shell. Say `name` once only.
+    ///
+    /// # Panics
+    /// Where the shell does not answer.
+    #[track_caller]
+    pub fn modes(&self, name: &str) -> String {
+        let file = self.path(name);
+        self.line(&format!("stty -a >{0}.new && mv {0}.new {0}", file.display()));
+        assert!(wait_until(|| file.exists()), "the shell does not answer:\n{}", self.screen());
+        let stty = std::fs::read_to_string(file).expect("a file that the shell has written");
+        format!("{}\n{stty}", self.shown())
     }
 
     /// Waits until the screen is as wanted, and gives it.
