@@ -204,13 +204,16 @@ fn until_golden(tmux: &Tmux, name: &str) {
     assert!(same, "{name} differs (UPDATE=1 keeps the new one)\n--- kept\n{kept}\n--- now\n{now}");
 }
 
-/// All of the first look, with the curves that come with the second.
-fn until_whole(tmux: &Tmux) -> String {
+/// Waits for all of the view, drawn so wide, with the journal of `whose`.
+#[track_caller]
+fn until_whole(tmux: &Tmux, width: usize, whose: &str) {
     tmux.until("the whole view", |screen| {
-        screen.contains("1 of 1 apps run")
+        let rule = |line: &str| line.starts_with("── ") && line.chars().count() == width;
+        screen.lines().any(rule)
+            && screen.contains("1 of 1 apps run")
             && screen.contains("connections 1")
-            && screen.contains("line 40 of")
-    })
+            && screen.contains(&format!("line 40 of {whose}"))
+    });
 }
 
 #[test]
@@ -219,10 +222,10 @@ fn eighty_columns_show_workers_curves_and_the_journal() {
     let _held = stage.connection_to_slot_0();
     let Some(tmux) = stage.terminal("top at 80x24", (80, 24)) else { return };
     tmux.line("ganger top --user");
-    until_whole(&tmux);
+    until_whole(&tmux, 80, "all");
     until_golden(&tmux, "80x24.txt");
     tmux.press(&["Down"]);
-    tmux.until("the journal of the worker", |screen| screen.contains("line 40 of slot 0"));
+    until_whole(&tmux, 80, "slot 0");
     until_golden(&tmux, "80x24-worker.txt");
     tmux.press(&["l"]);
     tmux.until("no journal", |screen| !screen.contains("logs of"));
@@ -235,20 +238,20 @@ fn a_wide_terminal_shows_more_and_a_resized_one_is_drawn_anew() {
     let _held = stage.connection_to_slot_0();
     let Some(tmux) = stage.terminal("top at 160x50", (160, 50)) else { return };
     tmux.line("ganger top --user");
-    until_whole(&tmux);
+    until_whole(&tmux, 160, "all");
     tmux.press(&["End"]);
-    tmux.until("the journal of the worker", |screen| screen.contains("line 40 of slot 1"));
+    until_whole(&tmux, 160, "slot 1");
     until_golden(&tmux, "160x50.txt");
     tmux.resize(80, 24);
     tmux.press(&["Home"]);
-    until_whole(&tmux);
+    until_whole(&tmux, 80, "all");
     until_golden(&tmux, "80x24.txt");
     tmux.resize(40, 10);
     tmux.until("a small view", |screen| screen.lines().count() == 10 && screen.contains("1 of 1 apps"));
     until_golden(&tmux, "40x10.txt");
     tmux.resize(160, 50);
     tmux.press(&["End"]);
-    tmux.until("the journal of the worker", |screen| screen.contains("line 40 of slot 1"));
+    until_whole(&tmux, 160, "slot 1");
     until_golden(&tmux, "160x50.txt");
 }
 
@@ -258,7 +261,7 @@ fn a_curve_grows_with_time_and_shows_what_is_held() {
     let _held = stage.connection_to_slot_0();
     let Some(tmux) = stage.terminal("curves in top", (80, 24)) else { return };
     tmux.line("ganger top --user");
-    until_whole(&tmux);
+    until_whole(&tmux, 80, "all");
     tmux.press(&["Down"]);
     tmux.until("a curve of three seconds", |screen| {
         let line = screen.lines().find(|line| line.starts_with("conn ")).unwrap_or_default();
@@ -274,13 +277,13 @@ fn colour_tells_states_and_without_it_the_screen_says_the_same() {
     for plain in ["NO_COLOR=1 ", "TERM=dumb "] {
         let Some(tmux) = stage.terminal("top without colour", (80, 24)) else { return };
         tmux.line(&format!("{plain}ganger top --user"));
-        until_whole(&tmux);
+        until_whole(&tmux, 80, "all");
         until_golden(&tmux, "80x24.txt");
         assert!(!tmux.colored_screen().contains('\x1b'), "{plain}{}", tmux.colored_screen());
     }
     let Some(tmux) = stage.terminal("top in colour", (80, 24)) else { return };
     tmux.line("ganger top --user");
-    until_whole(&tmux);
+    until_whole(&tmux, 80, "all");
     let shown = tmux.colored_screen();
     // A worker's state is green, the selected line is reversed.
     let selected = shown.lines().find(|line| line.contains("▶ ")).unwrap();
@@ -324,11 +327,13 @@ fn viewing(tmux: &Tmux, way: &str) -> Pid {
     Pid::from_raw(fs::read_to_string(file).unwrap().trim().parse().unwrap())
 }
 
+type Leave<'a> = &'a dyn Fn(&Tmux, Pid);
+
 #[test]
 fn whatever_ends_it_the_terminal_is_as_before() {
     let stage = Stage::start();
     let end = |signal: Signal| move |_: &Tmux, pid: Pid| kill(pid, signal).unwrap();
-    let ways: [(&str, &dyn Fn(&Tmux, Pid)); 7] = [
+    let ways: [(&str, Leave<'_>); 7] = [
         ("q", &|tmux, _| tmux.press(&["q"])),
         ("Ctrl-C", &|tmux, _| tmux.press(&["C-c"])),
         ("SIGTERM", &end(Signal::SIGTERM)),
