@@ -38,9 +38,6 @@ impl Stage {
         fs::create_dir_all(&runtime).unwrap();
         fs::create_dir_all(dir.path().join("bin")).unwrap();
         fs::create_dir_all(dir.path().join("home")).unwrap();
-        let journalctl = dir.path().join("bin/journalctl");
-        fs::write(&journalctl, JOURNALCTL).unwrap();
-        fs::set_permissions(&journalctl, fs::Permissions::from_mode(0o755)).unwrap();
         let config = dir.path().join("api.toml");
         let worker = example("worker");
         let text = format!(
@@ -69,6 +66,7 @@ impl Stage {
         // Whatever else it says is read, so that it never waits for a reader.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         let mut stage = Self { dir, supervisor, address: String::new() };
+        stage.journalctl(JOURNALCTL);
         stage.address = stage.asked()["listen"].clone();
         stage
     }
@@ -92,6 +90,15 @@ impl Stage {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let folders = [path("bin"), folder_of(&ganger()), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
         [("PATH", folders.join(":")), ("HOME", path("home")), ("XDG_RUNTIME_DIR", path("run"))]
+    }
+
+    /// What `journalctl` is from now on.
+    fn journalctl(&self, script: &str) {
+        let file = self.dir.path().join("bin/journalctl");
+        // Another file: the one before may be running.
+        let _ = fs::remove_file(&file);
+        fs::write(&file, script).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// A shell before which `ganger top` can be typed.
@@ -313,6 +320,27 @@ fn a_reload_is_asked_for_confirmed_and_seen() {
     tmux.until("the question", |screen| screen.ends_with("scale api +1? y: yes, other key: no"));
     tmux.press(&["y"]);
     tmux.until("a third worker", |screen| screen.contains("3 workers") && screen.contains("└─ 2  ready"));
+}
+
+#[test]
+fn a_journal_that_fails_says_why_and_a_slow_one_holds_nobody_up() {
+    let stage = Stage::start();
+    stage.journalctl("#!/bin/sh\necho 'no journal here' >&2; exit 1\n");
+    let Some(tmux) = stage.terminal("a journal that fails in top", (80, 24)) else { return };
+    let pipe = tmux.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    tmux.line("ganger top --user");
+    tmux.until("the reason", |screen| screen.contains("journalctl: no journal here"));
+    // It writes nothing and does not end before somebody opens the pipe.
+    stage.journalctl(&format!("#!/bin/sh\necho >{0}.asked; exec cat {0}\n", pipe.display()));
+    assert!(wait_until(|| tmux.path("pipe.asked").exists()), "{}", tmux.screen());
+    tmux.press(&["Down"]);
+    tmux.until("another worker's empty journal", |screen| {
+        screen.ends_with("l logs") && screen.contains("logs of api:0")
+    });
+    tmux.press(&["q"]);
+    tmux.until("the way back", |screen| screen.ends_with("top --user\n$"));
+    drop(fs::File::options().write(true).open(&pipe).unwrap());
 }
 
 const OURS: &str = "alternate 1, cursor 0, wrap 0";

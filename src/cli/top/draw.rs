@@ -195,13 +195,10 @@ impl Drawing {
     }
 
     fn logs(&self, top: &Top, area: Rect, frame: &mut Frame<'_>) {
-        let selected = top.selected();
-        let name = selected.as_ref().map(Selected::name).unwrap_or_default();
-        let inner = self.titled(&format!("logs of {name}"), area, frame);
+        let Some(selected) = top.selected() else { return };
+        let inner = self.titled(&format!("logs of {}", selected.name()), area, frame);
         // Lines of what was selected before are nobody's here.
-        let Some((_, lines)) = top.logs.as_ref().filter(|(of, _)| Some(of) == selected.as_ref()) else {
-            return;
-        };
+        let Some((_, lines)) = top.logs.as_ref().filter(|(of, _)| *of == selected) else { return };
         let skipped = lines.len().saturating_sub(usize::from(inner.height));
         for (line, place) in lines.iter().skip(skipped).zip(inner.rows()) {
             let line = cut(&harmless(line), usize::from(place.width));
@@ -383,6 +380,13 @@ mod tests {
                 screen(&top, width, height);
             }
         }
+    }
+
+    #[test]
+    fn without_any_app_there_is_nothing_but_the_keys() {
+        let shown = screen(&after(0), 80, 24);
+        assert!(shown.starts_with("ganger: 0 of 0 apps run   0 workers\n"), "{shown}");
+        assert_eq!(shown.lines().filter(|line| !line.is_empty()).count(), 3, "{shown}");
     }
 
     #[test]
