@@ -1,7 +1,11 @@
 //! Fifty clients at once, in a hurry and unreliable: each that stays gets a definite answer, and in the end there
-//! is what the last wish wanted, and no process more.
+//! is what the last accepted wish wanted, and no process more.
 //!
-//! `GANGER_STORM_SECONDS` says how long they go on (5).
+//! They come by the command line, by `busctl`, and by connections of their own to the bus and to the private
+//! socket. What was accepted, and in which order, the supervisor's log says; it is played again in a model
+//! ([`ledger`]) and compared with what there is, and with what each client was told.
+//!
+//! `GANGER_STORM_SECONDS` says how long they go on (5), `GANGER_STORM_SEED` what they ask for; a seed is printed.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,112 +14,117 @@
     reason = "a test may, and what fails here is a failed test"
 )]
 
+#[path = "asked/client.rs"]
+mod client;
+#[path = "asked/ledger.rs"]
+mod ledger;
 #[path = "run/stage.rs"]
 #[expect(dead_code, reason = "made for tests/run.rs")]
 mod stage;
+#[path = "asked/wish.rs"]
+mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use stage::{Run, Stage};
+use client::{Call, Ending, Way};
+use ledger::Ledger;
+use stage::{From, Run, Stage};
+use wish::{Chance, Wish};
 
 const CLIENTS: u64 = 50;
-/// Looks at a supervisor that has to settle: each is a program of its own, so this takes many seconds.
-const LOOKS: usize = 2000;
+const WORKERS: u32 = 4;
 
-const CONFIG: &str = r#"
-command = ["@WORKER@"]
-listen = ["127.0.0.1:0"]
-workers = 4
-[reload]
-bake = "1ms"
-[restart]
-backoff = { initial = "1ms", max = "10ms" }
-limit = { burst = 100000, interval = "1min" }
-[stop]
-timeout = "5s"
-"#;
+/// The configuration with the number of a deployment.
+fn config(deployment: u64) -> String {
+    format!(
+        "command = [\"@WORKER@\"]\nlisten = [\"127.0.0.1:0\"]\nworkers = {WORKERS}\n\
+         env = {{ DEPLOYMENT = \"{deployment}\" }}\nreload = {{ bake = \"1ms\" }}\nstop = {{ timeout = \"5s\" }}\n\
+         [restart]\nbackoff = {{ initial = \"1ms\", max = \"10ms\" }}\n\
+         limit = {{ burst = 100000, interval = \"1min\" }}\n"
+    )
+}
 
-/// A stream of numbers of its own for each client (xorshift).
-struct Chance(u64);
+/// A dbus-daemon of the test's own, killed with it.
+struct Bus(Child);
 
-impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % bound
-    }
-
-    fn words(&mut self) -> Vec<String> {
-        let slot = self.below(6);
-        let line = match self.below(14) {
-            0 => "reload --json app".to_owned(),
-            1 => format!("scale --json app {}", self.below(6)),
-            2 => "scale --json app +1".to_owned(),
-            3 => "scale --json app -1".to_owned(),
-            4 => "restart --json app".to_owned(),
-            5 => format!("restart --json app:{slot}"),
-            6 => "signal --json app CONT".to_owned(),
-            7 => format!("signal --json app:{slot} KILL"),
-            8 => "reset --json app".to_owned(),
-            9 => format!("reset --json app:{slot}"),
-            10 => "status --json app".to_owned(),
-            11 => format!("stop --json app:{slot}"),
-            12 => format!("start --json app:{slot}"),
-            _ => "events --json app".to_owned(),
-        };
-        line.split(' ').map(str::to_owned).collect()
+impl Bus {
+    fn start(directory: &Path) -> (Self, String) {
+        let address = format!("unix:path={}", directory.join("bus").display());
+        let file = directory.join("bus.conf");
+        // As the session bus of dbus-daemon(1): everybody may do everything.
+        let rules = "<policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
+                     <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy>";
+        let text = format!(
+            "<busconfig><listen>{address}</listen><auth>EXTERNAL</auth>{rules}\
+             <limit name=\"reply_timeout\">600000</limit></busconfig>"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut child = Command::new("dbus-daemon")
+            .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"])
+            .arg(format!("--config-file={}", file.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("unix:"), "dbus-daemon did not start: {line:?}");
+        (Self(child), address)
     }
 }
 
-/// How often each verb ended in each way.
-type Endings = BTreeMap<(String, String), u32>;
-
-/// One client after the other until the time is over.
-fn storm(run: &Run, seed: u64, until: Instant) -> Endings {
-    let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut endings = Endings::new();
-    while now() < until {
-        let words = chance.words();
-        let verb = words.first().unwrap().clone();
-        let mut client = run.client_command(&words.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut child = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let how = if verb == "events" || chance.below(5) == 0 {
-            // Gone in the middle, wherever that is.
-            for _ in 0..chance.below(200) {
-                std::thread::yield_now();
-            }
-            child.kill().unwrap();
-            child.wait_with_output().unwrap();
-            "gone".to_owned()
-        } else {
-            answer(&words, &child.wait_with_output().unwrap())
-        };
-        *endings.entry((verb, how)).or_default() += 1;
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
-    endings
 }
 
-/// The definite answer: the outcome, and an exit code that says the same.
-fn answer(words: &[String], output: &std::process::Output) -> String {
-    let out = String::from_utf8_lossy(&output.stdout).into_owned();
-    let err = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.code() == Some(1) && err.contains("has no room for this now") {
-        return "busy".to_owned();
-    }
-    let json: serde_json::Value =
-        serde_json::from_str(&out).unwrap_or_else(|error| panic!("{words:?}: {error}: {out}{err}"));
-    let outcome = json.get("outcome").or_else(|| json.get("state")).and_then(|word| word.as_str()).unwrap();
-    let code = match outcome {
-        "failed" | "superseded" | "refused" | "stopped" => 1,
-        "not-found" => 3,
-        "partly" => 7,
-        _ => 0,
+/// One wish after the other until the time is over.
+fn storm(run: &Run, bus: &str, number: u64, seed: u64, until: Instant) -> Vec<Call> {
+    let mut chance = Chance::new(seed, number);
+    let way = match number % 5 {
+        0 | 1 => Way::CommandLine,
+        2 => Way::Busctl,
+        3 => Way::Private,
+        _ => Way::Bus,
     };
-    assert_eq!(output.status.code(), Some(code), "{words:?}: {out}{err}");
-    outcome.to_owned()
+    let mut calls = Vec::new();
+    while now() < until {
+        let wish = Wish::any(&mut chance);
+        calls.push(client::call(run, bus, way, wish, &mut chance));
+    }
+    calls
+}
+
+/// The fiftieth: changes the configuration, and goes on to the next change only when that one was taken.
+fn deploy(run: &Run, deployed: &AtomicU64, seed: u64, until: Instant) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut chance = Chance::new(seed, CLIENTS);
+    let file = run.path("app.toml");
+    let worker = harness::example("worker");
+    while now() < until {
+        let number = deployed.fetch_add(1, Ordering::Relaxed) + 1;
+        let text = config(number).replace("@WORKER@", worker.to_str().unwrap());
+        let new = file.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(&new, &file).unwrap();
+        loop {
+            let call = client::call(run, "", Way::CommandLine, Wish::Reload, &mut chance);
+            let done = matches!(&call.ending, Ending::Verdict { outcome, .. } if outcome == "done");
+            calls.push(call);
+            if done {
+                break;
+            }
+        }
+    }
+    calls
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own clock")]
@@ -133,51 +142,112 @@ fn status(run: &Run) -> serde_json::Value {
 fn settled(state: &serde_json::Value) -> Option<BTreeSet<u32>> {
     let workers = state.get("workers")?.as_array()?;
     let ready = workers.iter().all(|worker| worker.get("state").is_some_and(|word| word == "ready"));
-    let serving = state.get("state")? == "serving" && *state.get("wanted")? == workers.len();
+    let as_wanted = *state.get("wanted")? == workers.len();
     let pid = |worker: &serde_json::Value| u32::try_from(worker.get("pid")?.as_u64()?).ok();
-    workers.iter().map(pid).collect::<Option<_>>().filter(|_| ready && serving)
+    workers.iter().map(pid).collect::<Option<_>>().filter(|_| ready && as_wanted)
 }
 
 fn open_descriptors(run: &Run) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", run.pid())).unwrap().count()
 }
 
-#[test]
-fn fifty_unreliable_clients_get_definite_answers_and_the_last_wish_holds() {
-    let run = Stage::new(CONFIG).start();
+/// A number from outside, or one that nobody knows.
+fn seed() -> u64 {
+    let given = std::env::var("GANGER_STORM_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| {
+        let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+        u64::from_str_radix(random.get(..8).unwrap(), 16).unwrap()
+    });
+    eprintln!("GANGER_STORM_SEED={seed}");
+    seed
+}
+
+/// A supervisor on a bus of the test's own: as its service manager would, the test tells it that it is a service.
+fn supervisor() -> (Run, Bus, String) {
+    let stage = Stage::new(&config(0));
+    let (bus, address) = Bus::start(&stage.path(""));
+    let as_a_service = ["/bin/sh", "-c", "SYSTEMD_EXEC_PID=$$ exec \"$@\"", "sh"];
+    let run = stage.wrapped(&as_a_service).env("DBUS_SYSTEM_BUS_ADDRESS", &address).start();
     run.said("info: ready");
-    let before = open_descriptors(&run);
+    let on_the_bus = || client::is_on(&address);
+    assert!(harness::wait_until(on_the_bus), "it never came to the bus");
+    (run, bus, address)
+}
+
+/// All clients at once, until the time is over and the last is answered.
+fn all_at_once(run: &Run, bus: &str, seed: u64) -> (Vec<Call>, u64) {
     let seconds = std::env::var("GANGER_STORM_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let until = now() + Duration::from_secs(seconds);
-    let mut endings = Endings::new();
-    std::thread::scope(|scope| {
-        let run = &run;
-        let clients: Vec<_> =
-            (1..=CLIENTS).map(|seed| scope.spawn(move || storm(run, seed, until))).collect();
-        for client in clients {
-            for (key, count) in client.join().unwrap() {
-                *endings.entry(key).or_default() += count;
-            }
+    let deployed = AtomicU64::new(0);
+    let calls = std::thread::scope(|scope| {
+        let deployed = &deployed;
+        let clients: Vec<_> = (1..CLIENTS)
+            .map(|number| scope.spawn(move || storm(run, bus, number, seed, until)))
+            .chain([scope.spawn(move || deploy(run, deployed, seed, until))])
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    (calls, deployed.into_inner())
+}
+
+/// How often each way and verb ended in each way.
+fn endings(calls: &[Call]) -> BTreeMap<(Way, &'static str, String), u32> {
+    let mut endings = BTreeMap::new();
+    for call in calls {
+        let how = match &call.ending {
+            Ending::Gone => "gone",
+            Ending::Busy => "busy",
+            Ending::Seen => "seen",
+            Ending::Verdict { outcome, .. } => outcome,
+        };
+        let how = how.to_owned();
+        *endings.entry((call.way, call.wish.verb(), how)).or_default() += 1;
+    }
+    endings
+}
+
+#[test]
+fn fifty_unreliable_clients_get_definite_answers_and_the_last_accepted_wish_holds() {
+    let seed = seed();
+    let (run, _bus, bus) = supervisor();
+    let before = open_descriptors(&run);
+    let (mut calls, deployed) = all_at_once(&run, &bus, seed);
+    let endings = endings(&calls);
+    // Wishes of those who left may still wait. This one changes nothing, and is answered when they are done.
+    let mut chance = Chance::new(seed, 0);
+    let last = loop {
+        let wish = Wish::Scale("+0".to_owned());
+        let call = client::call(&run, &bus, Way::CommandLine, wish, &mut chance);
+        calls.push(call.clone());
+        if matches!(&call.ending, Ending::Verdict { outcome, .. } if outcome == "done") {
+            break call;
         }
+    };
+    let ledger = Ledger::read(&run.all(From::Log), WORKERS);
+    eprintln!("{} calls, {} taken in: {endings:?}", calls.len(), ledger.len());
+    ledger.compare(&calls);
+
+    let state = status(&run);
+    assert_eq!(state.get("wanted").unwrap(), ledger.wanted, "after {last:?}: {state}");
+    assert_eq!(state.get("generation").unwrap(), ledger.generation(), "{state}");
+    let mut census = (None, BTreeSet::new());
+    let equal = harness::wait_until(|| {
+        census = (settled(&status(&run)), run.left_behind().into_iter().collect());
+        census.0.as_ref() == Some(&census.1)
     });
-    eprintln!("{endings:?}");
-    // Those who left have wishes that still wait; this one is the last.
-    let last = run.client(&["scale", "--json", "app", "4"]);
-    assert!(last.status.success(), "{last:?}");
-    let started = run.client(&["start", "app:0", "app:1", "app:2", "app:3"]);
-    assert!(started.status.success(), "{started:?}");
-    let looks = (0..LOOKS).map(|_| (settled(&status(&run)), run.left_behind()));
-    let census = looks.into_iter().find_map(|(table, living)| {
-        let living: BTreeSet<u32> = living.into_iter().collect();
-        table.filter(|table| *table == living)
-    });
-    assert_eq!(census.map(|pids| pids.len()), Some(4), "{:?}, alive {:?}", status(&run), run.left_behind());
-    assert!(
-        (0..LOOKS).any(|_| open_descriptors(&run) <= before || status(&run).is_null()),
-        "descriptors leak"
-    );
-    for verb in ["reload", "scale", "restart", "signal", "reset", "stop", "start", "status", "events"] {
-        assert!(endings.keys().any(|(asked, _)| asked == verb), "{verb} was never asked for: {endings:?}");
+    assert!(equal && census.1.len() == ledger.wanted as usize, "in the table and alive: {census:?}");
+    assert!(run.client(&["scale", "app", "1"]).status.success());
+    let environment = run.get("/env");
+    let deployment = format!("DEPLOYMENT={deployed}");
+    assert!(environment.lines().any(|line| line == deployment), "not {deployment}:\n{environment}");
+    assert!(harness::wait_until(|| open_descriptors(&run) <= before), "descriptors leak");
+
+    let answered = || endings.keys().filter(|(_, _, how)| how != "gone" && how != "busy");
+    for way in [Way::CommandLine, Way::Busctl, Way::Private, Way::Bus] {
+        assert!(answered().any(|(by, _, _)| *by == way), "nobody was answered by {way:?}: {endings:?}");
+    }
+    for verb in ["reload", "scale", "restart", "signal", "reset", "status"] {
+        assert!(answered().any(|(_, asked, _)| *asked == verb), "{verb} was never answered: {endings:?}");
     }
     run.stop();
 }

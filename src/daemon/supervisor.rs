@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::dbus::{Ask, Notice, Origin, Wish, WorkerLabel};
 use crate::os::{clock, memory, signals};
@@ -80,6 +80,8 @@ struct Caller {
     origin: Option<Origin>,
     /// What is said besides when it is done.
     remark: Option<String>,
+    /// What was asked for, in words; nothing when the log is told by itself that it is refused.
+    wish: Option<String>,
 }
 
 /// Who waits for a verdict, and how it was asked.
@@ -97,15 +99,20 @@ impl Callers {
         reply: oneshot::Sender<Verdict>,
         origin: Option<Origin>,
         remark: Option<String>,
+        wish: Option<String>,
     ) -> RequestId {
         self.next = self.next.wrapping_add(1);
         let request = RequestId(self.next);
-        self.waiting.insert(request, Caller { reply, origin, remark });
+        self.waiting.insert(request, Caller { reply, origin, remark, wish });
         request
     }
 
     pub(super) fn answer(&mut self, request: RequestId, mut verdict: Verdict) {
-        if let Some(Caller { reply, remark, .. }) = self.waiting.remove(&request) {
+        if let Some(Caller { reply, remark, wish, .. }) = self.waiting.remove(&request) {
+            // The log has it as asked for, and who asked may be gone, or have been a signal.
+            if let Some(wish) = wish.filter(|_| verdict.outcome == Outcome::Refused) {
+                warn!("{wish} was refused: {}", verdict.message);
+            }
             if let Some(remark) =
                 remark.filter(|_| matches!(verdict.outcome, Outcome::Done | Outcome::Partly))
             {

@@ -25,8 +25,10 @@ impl Supervisor {
 
     pub(super) fn take_ask(&mut self, ask: Ask) {
         let Ask { wish, reply, caller } = ask;
+        let words = in_words(&wish);
         if let Some(uid) = caller.uid {
-            info!("{} was asked for by user {uid} (pid {})", in_words(&wish), caller.pid.unwrap_or(0));
+            let pid = caller.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+            info!("{words} was asked for by user {uid}{pid}");
         }
         match wish {
             Wish::Reload { origin } => match self.reader.read() {
@@ -35,17 +37,17 @@ impl Supervisor {
                     if let Some(remark) = &remark {
                         warn!("{remark}");
                     }
-                    let request = self.callers.enter(reply, Some(origin), remark);
+                    let request = self.callers.enter(reply, Some(origin), remark, Some(words));
                     self.feed(Event::PlanLoaded { request, plan });
                 }
                 Err(faults) => {
                     let (reason, details) = (refusal(&faults.without_lines()), refusal(&faults));
-                    let request = self.callers.enter(reply, Some(origin), None);
+                    let request = self.callers.enter(reply, Some(origin), None, None);
                     self.feed(Event::PlanRefused { request, reason, details });
                 }
             },
             Wish::Command(command) => {
-                let request = self.callers.enter(reply, None, None);
+                let request = self.callers.enter(reply, None, None, Some(words));
                 self.feed(Event::Asked { request, command });
             }
             Wish::Send { slot, json } => {

@@ -64,13 +64,16 @@ pub(super) async fn caller(connection: &Connection, header: &Header<'_>) -> Resu
         Some("org.freedesktop.DBus"),
         "/org/freedesktop/DBus",
         Some("org.freedesktop.DBus"),
-        "GetConnectionUnixUser",
+        "GetConnectionCredentials",
         &sender,
     );
     let unknown = || Fault::new(ACCESS_DENIED, "the bus does not say who is calling");
     let reply = within(LOOKUP_TIMEOUT, ask).await.map_err(|_| unknown())?;
-    let uid = reply.body().deserialize::<u32>().map_err(|_| unknown())?;
-    Ok(Caller { uid: Some(uid), pid: None })
+    let body = reply.body();
+    let known = body.deserialize::<BTreeMap<&str, Variant<'_>>>().map_err(|_| unknown())?;
+    let number = |key| known.get(key).and_then(|value| u32::try_from(value).ok());
+    let uid = number("UnixUserID").ok_or_else(unknown)?;
+    Ok(Caller { uid: Some(uid), pid: number("ProcessID") })
 }
 
 /// Asks polkit whether the sender of `call` may do `action` to `app`.
