@@ -28,6 +28,8 @@ mod package;
 mod pair;
 #[path = "real/reload.rs"]
 mod reload;
+#[path = "real/remote.rs"]
+mod remote;
 #[path = "real/site.rs"]
 mod site;
 #[path = "real/slots.rs"]

@@ -37,7 +37,7 @@ const HOST: Flag = Flag::valued(
     "host",
     "[USER@]HOST",
     Complete::Nothing,
-    "Run the command on another machine, over ssh",
+    "Run the command on another machine, over ssh; HOST may be HOST:PORT",
 );
 const JSON: Flag = Flag::switch(FlagId::Json, None, "json", "Print JSON of a stable shape");
 const NAME: Flag = Flag::valued(

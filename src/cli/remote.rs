@@ -1,4 +1,4 @@
-//! `-H [USER@]HOST`: the same command on another machine, over ssh, as systemctl has it.
+//! `-H [USER@]HOST[:PORT]`: the same command on another machine, over ssh, as systemctl has it.
 
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
@@ -16,12 +16,17 @@ pub(crate) fn run(host: &OsStr, words: &[OsString]) -> Result<ExitCode, Failure>
     let status = command(host, words, std::io::stdout().is_terminal())?
         .status()
         .map_err(|error| Failure::new(Exit::Unreachable, format!("cannot run ssh: {error}")))?;
-    ended(status.code(), &super::print::harmless(&host.to_string_lossy()))
+    ended(status.code(), &host.to_string_lossy())
 }
 
 /// ssh's own failure is told apart from that of the command there: ganger's codes end far below 126.
 fn ended(code: Option<i32>, host: &str) -> Result<ExitCode, Failure> {
-    let unreachable = |message| Err(Failure::new(Exit::Unreachable, message));
+    let unreachable = |message| {
+        let alone = place(host);
+        let port = alone.port.map_or_else(String::new, |port| format!("-p {port} "));
+        let alone = format!("try it alone: ssh {port}{} ganger --version", alone.host);
+        Err(Failure::new(Exit::Unreachable, message).hint(alone))
+    };
     match code {
         Some(NO_CONNECTION) => unreachable(format!("ssh could not run ganger on {host}")),
         Some(code) if NO_PROGRAM.contains(&code) => unreachable(format!("ganger does not run on {host}")),
@@ -33,8 +38,9 @@ fn ended(code: Option<i32>, host: &str) -> Result<ExitCode, Failure> {
 fn command(host: &OsStr, words: &[OsString], terminal: bool) -> Result<Command, Failure> {
     let host = host.to_str().filter(|host| is_host(host)).ok_or_else(|| {
         let host = super::print::harmless(&host.to_string_lossy());
-        Failure::usage(format!("\"{host}\" is no host: expected HOST or USER@HOST"))
+        Failure::usage(format!("\"{host}\" is no host: expected HOST, USER@HOST or HOST:PORT"))
     })?;
+    let place = place(host);
     let mut line = String::from("ganger");
     for word in without_host(words) {
         let word = word.to_str().ok_or_else(|| Failure::usage("words for another machine must be UTF-8"))?;
@@ -43,8 +49,34 @@ fn command(host: &OsStr, words: &[OsString], terminal: bool) -> Result<Command, 
     }
     let mut ssh = Command::new("ssh");
     // With a terminal, Ctrl-C reaches the command there, and its tables fit.
-    ssh.arg(if terminal { "-t" } else { "-T" }).arg("--").arg(host).arg(line);
+    ssh.arg(if terminal { "-t" } else { "-T" });
+    if let Some(port) = place.port {
+        ssh.args(["-p", port]);
+    }
+    ssh.arg("--").arg(place.host).arg(line);
     Ok(ssh)
+}
+
+/// A host as ssh takes it.
+struct Place<'a> {
+    /// With the user.
+    host: String,
+    port: Option<&'a str>,
+}
+
+/// Takes `web1:2222` and `[::1]:2222` apart, which ssh has no words for.
+fn place(host: &str) -> Place<'_> {
+    let (host, port) = match host.rsplit_once(':') {
+        Some((rest, port))
+            if (!rest.contains(':') || rest.ends_with(']'))
+                && !port.is_empty()
+                && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            (rest, Some(port))
+        }
+        Some(_) | None => (host, None),
+    };
+    Place { host: host.replace(['[', ']'], ""), port }
 }
 
 /// Nothing that ssh could take for an option or a shell for more than a word.
@@ -104,6 +136,16 @@ mod tests {
     fn a_word_stays_one_word_in_the_shell_there() {
         let args = ssh("web1", &["logs", "--since", "1 hour ago; rm -rf 'x'", "api"]);
         assert_eq!(args[3], r"ganger logs --since '1 hour ago; rm -rf '\''x'\''' api");
+    }
+
+    #[test]
+    fn a_port_stands_behind_the_host_as_systemctl_has_it() {
+        let words = |host| ssh(host, &["list"])[1..].join(" ");
+        assert_eq!(words("me@web1:2222"), "-p 2222 -- me@web1 ganger list");
+        assert_eq!(words("me@[fe80::1%eth0]:2222"), "-p 2222 -- me@fe80::1%eth0 ganger list");
+        for host in ["web1", "::1", "fe80::1%eth0"] {
+            assert_eq!(words(host), format!("-- {host} ganger list"));
+        }
     }
 
     #[test]
