@@ -53,9 +53,16 @@ fn up(host: &Host) {
 
 #[test]
 fn a_user_has_the_pair_and_its_reload_and_its_name_on_the_bus() {
-    let boot = Boot::debian(Debian::Trixie, "the user's manager").packages(&["dbus-user-session"]);
-    let Some(host) = boot.start() else { return };
-    up(&host);
+    for debian in [Debian::Bookworm, Debian::Trixie] {
+        let boot = Boot::debian(debian, "the user's manager").packages(&["dbus-user-session"]);
+        let Some(host) = boot.start() else { return };
+        up(&host);
+        steered(&host);
+        without_a_flag(&host);
+    }
+}
+
+fn steered(host: &Host) {
     let said = host.ok("curl -sS --max-time 30 http://127.0.0.1:8090/");
     assert!(said.starts_with("hello from Rust"), "{said}");
     let property = |name: &str| host.ok(&as_bob(&format!("systemctl --user show -P {name} mine.service")));
@@ -82,8 +89,10 @@ fn a_user_has_the_pair_and_its_reload_and_its_name_on_the_bus() {
     let stopped = host.run(&as_bob("ganger --user stop mine"));
     assert_eq!(stopped.code, 0, "{stopped}");
     assert_eq!(host.run("pgrep -a 'ganger|hello'").stdout, "");
+}
 
-    // An app that only bob has is his without a flag, stopped or running.
+/// An app that only bob has is his without a flag, stopped or running.
+fn without_a_flag(host: &Host) {
     host.put(&format!("{HOME}/.config/ganger/mine.toml"), "command = '/usr/lib/ganger/hello'\n");
     for (line, shown) in
         [("ganger start mine", ""), ("ganger status mine", "serving"), ("ganger logs mine", "is ready")]
