@@ -5,5 +5,6 @@
 
 mod asking;
 mod fake;
+mod shells;
 mod top;
 mod words;

@@ -160,7 +160,7 @@ fn the_scripts_are_accepted_by_their_shells() {
 
 #[expect(clippy::print_stderr, reason = "what is not shown is told")]
 /// Whether a shell is here; says so when it is not, and fails where everything should be.
-fn has(shell: &str) -> bool {
+pub(crate) fn has(shell: &str) -> bool {
     let installed = Command::new(shell).arg("--version").output().is_ok_and(|output| output.status.success());
     if !installed {
         assert!(std::env::var_os("CI").is_none(), "{shell} is not here");
@@ -177,16 +177,21 @@ fn completed(shell: &str, script: &str) -> Vec<String> {
     for app in ["api", "web"] {
         std::fs::write(config.join(format!("{app}.toml")), "").unwrap();
     }
-    let file = root.path().join("completions");
-    std::fs::write(&file, run(root.path(), &["completions", shell]).out).unwrap();
+    completed_in(root.path(), shell, script)
+}
+
+/// The same with the apps that are in `root`.
+pub(crate) fn completed_in(root: &Path, shell: &str, script: &str) -> Vec<String> {
+    let file = root.join("completions");
+    std::fs::write(&file, run(root, &["completions", shell]).out).unwrap();
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_ganger")).parent().unwrap();
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new(shell)
         .env_clear()
-        .env("HOME", root.path().join("home"))
-        .env("XDG_RUNTIME_DIR", root.path().join("run"))
+        .env("HOME", root.join("home"))
+        .env("XDG_RUNTIME_DIR", root.join("run"))
         .env("PATH", format!("{}:{path}", program.display()))
-        .current_dir(root.path())
+        .current_dir(root)
         .args([if shell == "fish" { "--no-config" } else { "-f" }, "-c"])
         .arg(script.replace("@FILE@", file.to_str().unwrap()))
         .output()
