@@ -21,6 +21,9 @@ struct Entry {
     scaled: Option<String>,
 }
 
+/// What was taken in of one asker in the same words, and what that asker was told.
+type Asker<'a> = (Vec<&'a Entry>, Vec<&'a Call>);
+
 /// A rollout that was begun.
 #[derive(Debug, Clone, Copy)]
 struct Rollout {
@@ -113,7 +116,7 @@ impl Ledger {
 
     /// What every client was told is what was taken in and done; nothing was taken in that nobody asked for.
     pub(crate) fn compare(&self, calls: &[Call]) {
-        let mut by_asker: BTreeMap<(u32, String), (Vec<&Entry>, Vec<&Call>)> = BTreeMap::new();
+        let mut by_asker: BTreeMap<(u32, String), Asker<'_>> = BTreeMap::new();
         for entry in &self.entries {
             by_asker.entry((entry.pid, entry.words.clone())).or_default().0.push(entry);
         }
@@ -131,8 +134,8 @@ impl Ledger {
             let mut left: Vec<&Entry> = entries.clone();
             // First those that name their wish: the others may be any of what is left.
             let exact =
-                |call: &&&Call| matches!(&call.ending, Ending::Verdict { outcome, .. } if outcome == "done");
-            let (named, others): (Vec<&Call>, Vec<&Call>) = calls.iter().partition(|call| exact(&call));
+                |call: &&Call| matches!(&call.ending, Ending::Verdict { outcome, .. } if outcome == "done");
+            let (named, others): (Vec<&Call>, Vec<&Call>) = calls.iter().partition(|call| exact(call));
             for call in named.into_iter().chain(others) {
                 if let Ending::Verdict { outcome, message, generation } = &call.ending {
                     self.judge(call, outcome, message, *generation, &mut left);

@@ -251,6 +251,26 @@ async fn a_bus_that_hangs_holds_up_nothing_and_is_told_what_it_missed() {
 }
 
 #[tokio::test]
+async fn the_daemon_is_told_which_process_of_which_user_asked() {
+    let mut fake = Fake::new();
+    let daemon = Daemon::start(open_directory(&fake));
+    let (_connection, mut stream) = listener(&daemon.address).await;
+    let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
+    owned(&mut stream, "").await;
+    let mut busctl = Process::new("busctl")
+        .arg(format!("--address={}", daemon.address))
+        .args(["call", NAME, "/org/ganger1", "org.ganger1.App", "Reload"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let ask = tokio::time::timeout(PATIENCE, fake.asks.recv()).await.unwrap().unwrap();
+    assert_eq!((ask.caller.uid, ask.caller.pid), (Some(nix::unistd::geteuid().as_raw()), Some(busctl.id())));
+    ask.reply.send(crate::fake::verdict(Outcome::Done)).unwrap();
+    let ended = tokio::task::spawn_blocking(move || busctl.wait().unwrap()).await.unwrap();
+    assert!(ended.success());
+}
+
+#[tokio::test]
 async fn no_other_user_can_take_a_name_of_ours() {
     let fake = Fake::new();
     let daemon = Daemon::start(open_directory(&fake));

@@ -394,3 +394,16 @@ fn a_refused_reload_is_what_everyone_is_told_of_the_last_one() {
     run.stop();
     let _ = events.wait();
 }
+
+#[test]
+fn a_wish_that_is_refused_stands_in_the_log_behind_who_asked() {
+    let run = Stage::new("command = ['@WORKER@']\nlisten = ['127.0.0.1:0']\nworkers = 1").start();
+    run.said("info: ready");
+    let refused = run.client(&["scale", "app", "+4096"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+    run.said("scaling up by 4096 workers was asked for by user ");
+    run.said("warning: scaling up by 4096 workers was refused: 4097 workers are more than the 4096 that ");
+    assert!(run.client(&["scale", "app", "2"]).status.success());
+    assert_eq!(run.count(" was refused: "), 1);
+    run.stop();
+}
