@@ -25,14 +25,16 @@ Host *
 
 /// Root may come with the key; so may bob, who owns nothing, and eve, for whom ganger is not there.
 fn open_the_door(host: &Host) {
-    host.ok("ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519");
-    host.put("/root/.ssh/config", SSH_CONFIG);
-    host.ok("useradd --create-home --shell /bin/bash bob && useradd --create-home --shell /bin/sh eve");
-    host.ok("for home in /root /home/bob /home/eve; do
-                 mkdir -p $home/.ssh && cp /root/.ssh/id_ed25519.pub $home/.ssh/authorized_keys
-             done
-             sed -i 's|^|command=\"PATH=/nowhere; eval \\\\\"$SSH_ORIGINAL_COMMAND\\\\\"\" |' /home/eve/.ssh/authorized_keys
-             chown -R bob: /home/bob && chown -R eve: /home/eve && chmod -R go= /root/.ssh");
+    host.ok("ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519");
+    host.put("/etc/ssh/ssh_config.d/hosts.conf", SSH_CONFIG);
+    for user in ["root", "bob", "eve"] {
+        let new = format!("useradd --home-dir /srv/{user} --create-home --shell /bin/sh {user}");
+        host.ok(&format!("id {user} >/dev/null 2>&1 || {new}"));
+        host.ok(&format!(
+            "cd ~{user} && mkdir -p .ssh && cp ~root/.ssh/id_ed25519.pub .ssh/authorized_keys && chown -R {user}: .ssh"
+        ));
+    }
+    host.ok("sed -i 's|^|command=\"PATH=/nowhere; eval \\\\\"$SSH_ORIGINAL_COMMAND\\\\\"\" |' ~eve/.ssh/authorized_keys");
     host.ok("systemctl start ssh.service");
     host.ok("ssh web1 true");
 }
