@@ -21,6 +21,8 @@ mod draining;
 mod listeners;
 #[path = "run/manager.rs"]
 mod manager;
+#[path = "run/measured.rs"]
+mod measured;
 #[path = "run/output.rs"]
 mod output;
 #[path = "run/readiness.rs"]

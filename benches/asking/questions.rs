@@ -26,7 +26,7 @@ impl Flood {
         let theirs = Arc::clone(&over);
         let mut stream = enter(socket).expect("the private socket answers");
         let burst = usize::try_from(rate / BURSTS).expect("a small number");
-        let questions: Vec<u8> = std::iter::repeat_n(question(), burst).flatten().collect();
+        let questions: Vec<u8> = [READY, CPU].iter().cycle().take(burst).flat_map(question).collect();
         let thread = std::thread::spawn(move || {
             let began = now();
             let mut bursts = 0u32;
@@ -55,7 +55,7 @@ impl Flood {
     /// One question; `false` when there is nobody to answer.
     pub(crate) fn ask_once(socket: &Path) -> bool {
         let Ok(mut stream) = enter(socket) else { return false };
-        stream.write_all(&question()).is_ok() && skip_answer(&mut stream).is_ok()
+        stream.write_all(&question(&READY)).is_ok() && skip_answer(&mut stream).is_ok()
     }
 }
 
@@ -73,20 +73,22 @@ fn enter(socket: &Path) -> std::io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// `Get` of `org.freedesktop.DBus.Properties`: how many workers are ready.
-fn question() -> Vec<u8> {
+/// Object, interface and property: what is known, and what has to be looked at.
+type Question = [&'static str; 3];
+const READY: Question = ["/org/ganger1", "org.ganger1.App", "Ready"];
+const CPU: Question = ["/org/ganger1/worker/0", "org.ganger1.Worker", "CPUUsageNSec"];
+
+/// `Get` of `org.freedesktop.DBus.Properties`.
+fn question([object, interface, property]: &Question) -> Vec<u8> {
     let mut body = Vec::new();
-    for text in ["org.ganger1.App", "Ready"] {
+    for text in [interface, property] {
         body.resize(body.len().next_multiple_of(4), 0);
         string(&mut body, text);
     }
     let mut fields = Vec::new();
-    for (code, kind, text) in [
-        (1, "o", "/org/ganger1"),
-        (2, "s", "org.freedesktop.DBus.Properties"),
-        (3, "s", "Get"),
-        (8, "g", "ss"),
-    ] {
+    for (code, kind, text) in
+        [(1, "o", *object), (2, "s", "org.freedesktop.DBus.Properties"), (3, "s", "Get"), (8, "g", "ss")]
+    {
         fields.resize(fields.len().next_multiple_of(8), 0);
         fields.push(code);
         signature(&mut fields, kind);

@@ -10,7 +10,6 @@ use super::discover::Places;
 use super::flags::BEFORE_VERB;
 use super::grammar::{Complete, Flag, Verb};
 use super::supervisor::Supervisor;
-use super::usage::Depth;
 use crate::plan::AppName;
 
 /// How long a supervisor may take to tell its slots: somebody waits at a prompt.
@@ -62,7 +61,7 @@ pub(crate) fn slots(user_mode: bool, app: &str) -> Vec<u32> {
     let Ok(app) = AppName::new(app) else { return Vec::new() };
     let Some(socket) = Places::of_app(user_mode, &app).socket_of(&app) else { return Vec::new() };
     let asked = async {
-        let asked = async { Supervisor::connect(&socket, SLOTS_DEADLINE).await?.state(Depth::Glance).await };
+        let asked = async { Supervisor::connect(&socket, SLOTS_DEADLINE).await?.state().await };
         let state = tokio::time::timeout(SLOTS_DEADLINE, asked).await.ok().and_then(Result::ok);
         Ok(state.map(|state| state.slots.iter().map(|slot| slot.slot).collect()).unwrap_or_default())
     };

@@ -31,7 +31,6 @@ mod supervisor;
 mod table;
 mod target;
 mod top;
-mod usage;
 mod verbs;
 
 use std::ffi::OsString;

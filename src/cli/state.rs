@@ -45,7 +45,7 @@ pub(crate) struct AppState {
     pub(crate) pid: Option<u32>,
     /// Addresses listened on.
     pub(crate) listen: Vec<String>,
-    /// The accept queues of these addresses, where they are known; `list` does not look.
+    /// The accept queues of these addresses, where they are known.
     pub(crate) queues: Vec<QueueState>,
     /// Every slot, by number.
     pub(crate) slots: Vec<SlotState>,
@@ -116,6 +116,9 @@ pub(crate) struct WorkerState {
     pub(crate) cpu_usec: Option<u64>,
     /// CPU time used over its life, in thousandths of one CPU.
     pub(crate) cpu_permille: Option<u64>,
+    /// When its CPU time was seen.
+    #[serde(rename = "measured_usec", serialize_with = "maybe_instant")]
+    pub(crate) measured: Option<Monotonic>,
 }
 
 /// A reload under way.

@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::state::{
-    Answer, AppState, FailedWorker, Happening, LastReloadState, ReloadState, SlotState, WorkerState,
+    Answer, AppState, FailedWorker, Happening, LastReloadState, QueueState, ReloadState, SlotState,
+    WorkerState,
 };
-use super::usage::{self, Depth};
 use crate::dbus::client::{self, Client, ClientError};
 use crate::dbus::{Wish, outcome_word};
-use crate::os::clock::now;
 
 /// How long a supervisor that has no room is asked for a place, and the pause between two times.
 const CROWD_PATIENCE: Duration = Duration::from_secs(2);
@@ -93,10 +92,8 @@ impl Supervisor {
     }
 
     /// The app as it is now, with what its workers use.
-    pub(crate) async fn state(&mut self, depth: Depth) -> Result<AppState, Trouble> {
-        let mut app = app_state(self.client.view(self.patience).await?);
-        usage::add(&mut app, depth, now());
-        Ok(app)
+    pub(crate) async fn state(&mut self) -> Result<AppState, Trouble> {
+        Ok(app_state(self.client.view(self.patience).await?))
     }
 
     /// Has it tell what happens from now on.
@@ -147,7 +144,7 @@ fn app_state(app: client::Snapshot) -> AppState {
         since: app.since,
         pid: Some(app.main_pid).filter(|pid| *pid != 0),
         listen: app.listeners.into_iter().map(|(_, address)| address).collect(),
-        queues: Vec::new(),
+        queues: app.queues.into_iter().map(queue_state).collect(),
         slots: app.slots.into_iter().map(slot_state).collect(),
         workers: app.workers.into_iter().map(worker_state).collect(),
         reload: app.reloading.map(|reload| ReloadState {
@@ -168,6 +165,10 @@ fn app_state(app: client::Snapshot) -> AppState {
     }
 }
 
+fn queue_state(queue: client::AcceptQueue) -> QueueState {
+    QueueState { listen: queue.address, waiting: queue.waiting, backlog: queue.backlog }
+}
+
 fn slot_state(slot: client::SlotState) -> SlotState {
     SlotState {
         slot: slot.slot,
@@ -179,6 +180,7 @@ fn slot_state(slot: client::SlotState) -> SlotState {
 }
 
 fn worker_state(worker: client::WorkerState) -> WorkerState {
+    let cpu_permille = over_its_life(&worker);
     WorkerState {
         worker: worker.worker,
         slot: worker.slot,
@@ -191,9 +193,17 @@ fn worker_state(worker: client::WorkerState) -> WorkerState {
         status: worker.status,
         memory: worker.memory,
         connections: worker.connections,
-        cpu_usec: None,
-        cpu_permille: None,
+        cpu_usec: worker.cpu.map(micros),
+        cpu_permille,
+        measured: worker.measured,
     }
+}
+
+/// Processor time per time, from a worker's start to the moment when it was seen: thousandths of a CPU.
+fn over_its_life(worker: &client::WorkerState) -> Option<u64> {
+    let life = worker.measured?.since(worker.started).as_micros();
+    let used = worker.cpu?.as_micros().saturating_mul(1000).checked_div(life)?;
+    u64::try_from(used).ok()
 }
 
 fn failed_worker(failure: client::Failure) -> FailedWorker {
@@ -268,6 +278,22 @@ mod tests {
         };
         let event = happened(exited);
         assert_eq!((event.event.as_str(), event.cause.as_deref()), ("worker-exited", Some("exit")));
+    }
+
+    #[test]
+    fn processor_time_is_told_over_a_workers_life_up_to_the_look() {
+        let at = |secs| Some(crate::time::Monotonic::from_origin(Duration::from_secs(secs)));
+        let worker = client::WorkerState {
+            started: at(100).unwrap(),
+            cpu: Some(Duration::from_secs(5)),
+            measured: at(110),
+            ..client::WorkerState::default()
+        };
+        assert_eq!(over_its_life(&worker), Some(500));
+        assert_eq!(over_its_life(&client::WorkerState { measured: at(100), ..worker.clone() }), None);
+        // Of a supervisor that does not look there is nothing.
+        let unseen = worker_state(client::WorkerState { cpu: None, measured: None, ..worker });
+        assert_eq!((unseen.cpu_usec, unseen.cpu_permille, unseen.memory), (None, None, None));
     }
 
     #[test]

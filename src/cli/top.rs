@@ -66,6 +66,16 @@ struct Question {
     wish: Wish,
 }
 
+/// Processor time of a worker when it was seen.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    seen: Monotonic,
+    /// Microseconds.
+    cpu: u64,
+    /// Thousandths of a CPU since the reading before.
+    rate: Option<u64>,
+}
+
 /// Everything that is shown.
 #[derive(Debug, Default)]
 pub(crate) struct Top {
@@ -75,7 +85,7 @@ pub(crate) struct Top {
     question: Option<Question>,
     message: String,
     /// Processor time of each worker at the last look.
-    used: BTreeMap<(String, u64), (Monotonic, u64)>,
+    used: BTreeMap<(String, u64), Reading>,
     /// Of each app, and of each of its workers.
     histories: BTreeMap<(String, Option<u64>), History>,
     /// The journal is not to be shown.
@@ -101,12 +111,16 @@ impl Top {
             for worker in &mut app.workers {
                 let Some(cpu) = worker.cpu_usec else { continue };
                 let key = (app.app.clone(), worker.worker);
-                if let Some((then, before)) = self.used.get(&key) {
-                    let span = u64::try_from(now.since(*then).as_micros()).unwrap_or(u64::MAX);
-                    let spent = cpu.saturating_sub(*before).saturating_mul(1000);
-                    worker.cpu_permille = spent.checked_div(span).or(worker.cpu_permille);
+                let mut reading =
+                    Reading { seen: worker.measured.unwrap_or(now), cpu, rate: worker.cpu_permille };
+                if let Some(last) = self.used.get(&key) {
+                    let span = u64::try_from(reading.seen.since(last.seen).as_micros()).unwrap_or(u64::MAX);
+                    let spent = cpu.saturating_sub(last.cpu).saturating_mul(1000);
+                    // What was not looked at anew is as it was.
+                    reading.rate = spent.checked_div(span).or(last.rate);
+                    worker.cpu_permille = reading.rate;
                 }
-                used.insert(key, (now, cpu));
+                used.insert(key, reading);
             }
         }
         self.used = used;
@@ -369,8 +383,21 @@ mod tests {
         };
         top.looked(at(1_000_000), samples::now());
         top.looked(at(1_500_000), samples::now() + Duration::from_secs(1));
-        assert!(matches!(&top.entries[0], Entry::Answered(app) if app.workers[0].cpu_permille == Some(500)));
+        let rate = |top: &Top| match &top.entries[0] {
+            Entry::Answered(app) => app.workers[0].cpu_permille,
+            Entry::Other { .. } => None,
+        };
+        assert_eq!(rate(&top), Some(500));
         let of_app = &top.histories[&("api".to_owned(), None)];
         assert_eq!(of_app.values(Curve::Cpu).collect::<Vec<_>>(), [Some(500), Some(100)]);
+        // The supervisor looked half a second ago, and then not again.
+        for _ in 0..2 {
+            let mut entries = at(1_600_000);
+            if let Entry::Answered(app) = &mut entries[0] {
+                app.workers[0].measured = Some(samples::now() + Duration::from_millis(1500));
+            }
+            top.looked(entries, samples::now() + Duration::from_secs(2));
+            assert_eq!(rate(&top), Some(200));
+        }
     }
 }

@@ -363,7 +363,7 @@ impl World {
         for missing in enforced.missing {
             self.warn_once(format!("a limit has no effect: {missing}"));
         }
-        Some(Group { handle, watch: None })
+        Some(Group { handle: Arc::new(handle), watch: None })
     }
 }
 

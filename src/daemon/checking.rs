@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use nix::libc;
 use tracing::warn;
@@ -191,7 +192,7 @@ impl World {
     /// A control group for the check. Without one it still runs, only less well fenced.
     fn make_check_group(&mut self, id: CheckId) -> Option<Group> {
         match self.groups.as_ref()?.check(id.0) {
-            Ok(handle) => Some(Group { handle, watch: None }),
+            Ok(handle) => Some(Group { handle: Arc::new(handle), watch: None }),
             Err(error) => {
                 self.warn_once(format!(
                     "health checks get no control groups of their own: failed to {error}"

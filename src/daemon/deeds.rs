@@ -38,6 +38,9 @@ impl World {
         let Some(plan) = self.plan_of(worker) else {
             return;
         };
+        if let Some(process) = self.processes.get_mut(&worker) {
+            process.draining = true;
+        }
         if plan.protocol == Protocol::Node && self.drain_node(worker, &plan, is_last) {
             return;
         }

@@ -20,6 +20,7 @@ pub(super) async fn run(
     first: Vec<Effect>,
     mut asks: mpsc::Receiver<Ask>,
     mut found: mpsc::Receiver<Finding>,
+    mut looks: mpsc::Receiver<()>,
 ) -> std::io::Result<(Supervisor, Option<String>)> {
     let signals = watched(pipes::duplicate(&supervisor.signals)?)?;
     let reports = watched(pipes::duplicate(supervisor.world.subjects.poller())?)?;
@@ -40,6 +41,7 @@ pub(super) async fn run(
             ready = reports.readable() => { unread = Some(ready?); Wake::Reports }
             Some(finding) = found.recv() => Wake::Found(finding),
             Some(ask) = asks.recv() => Wake::Asked(ask),
+            Some(()) = looks.recv() => Wake::LookWanted,
             set = readable(clock_set.as_ref()) => {
                 set?.clear_ready();
                 wall_clock.iter_mut().for_each(ClockWatch::heard);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use crate::config;
-use crate::os::procfs::{self, Memory};
+use crate::os::procfs;
 use crate::os::sock_diag;
 use crate::plan::{Address, HealthCheck, HttpProbe, ProbeAddress};
 use crate::pool::{Event, ReadySign, WorkerId};
@@ -87,8 +87,8 @@ impl World {
         let Some(process) = self.processes.get(&worker) else {
             return;
         };
-        let by_group = process.group.as_ref().and_then(|group| group.handle.memory_current());
-        let bytes = by_group.unwrap_or_else(|| memory_of(process.pids()));
+        let body = process.body();
+        let bytes = body.memory(&body.pids()).unwrap_or(0);
         self.happened(Event::MemoryMeasured { worker, bytes });
     }
 
@@ -134,11 +134,6 @@ fn waits_on_any(pids: &[u32], inodes: &[u64]) -> bool {
 
 fn runs_node(pids: &[u32]) -> bool {
     pids.iter().any(|pid| procfs::program(*pid).is_some_and(|program| config::is_node_command(&[program])))
-}
-
-/// The memory of a worker's processes, in bytes.
-fn memory_of(pids: Vec<u32>) -> u64 {
-    pids.into_iter().filter_map(procfs::memory).map(Memory::best).fold(0, u64::saturating_add)
 }
 
 /// A wildcard address is reached over the loopback.

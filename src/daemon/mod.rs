@@ -4,7 +4,6 @@
 mod birth;
 mod calendar;
 mod checking;
-mod counting;
 mod deeds;
 mod environment;
 mod event_loop;
@@ -15,6 +14,7 @@ mod guarding;
 mod inbox;
 mod looking;
 mod mail;
+mod measuring;
 mod node_side;
 mod opening;
 mod output;

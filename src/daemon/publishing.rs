@@ -20,9 +20,7 @@ impl Supervisor {
     /// Tells everyone who looks how the pool stands now.
     pub(super) fn publish(&mut self) {
         let now = clock::now();
-        let mut view = self.pool.view();
-        self.world.add_counts(&mut view);
-        let view = Arc::new(view);
+        let view = Arc::new(self.pool.view());
         self.tell_manager(now, &view);
         self.view.send_if_modified(|known| {
             let changed = **known != *view;

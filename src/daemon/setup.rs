@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{Level, info, warn};
 
-use crate::dbus::{self, Bus, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
+use crate::dbus::{self, Bus, Gauge, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
 use crate::os::cgroup::Delegated;
 use crate::os::poller::Interest;
 use crate::os::signals::{self, Signals};
@@ -26,10 +26,10 @@ use crate::systemd::watchdog::Watchdog;
 
 use super::calendar::Schedule;
 use super::checking::Checks;
-use super::counting::Counts;
 use super::event_loop;
 use super::fatal::{Fatal, failed, io_failed};
 use super::inbox::Inbox;
+use super::measuring::Meter;
 use super::opening;
 use super::output::{self, Output};
 use super::reading::Reader;
@@ -114,7 +114,9 @@ async fn serve(
     let (asks, asked) = mpsc::channel(MAX_WAITING_ASKS);
     let (notices, _) = broadcast::channel(MAX_WAITING_NOTICES);
     let (findings, found) = mpsc::channel(MAX_FINDINGS);
-    let hub = Hub::new(identity(plan, &world), seen, asks, notices.clone());
+    let (looks, looked_for) = mpsc::channel(1);
+    let gauge = Gauge::new(looks, world.meter.seen());
+    let hub = Hub::new(identity(plan, &world), seen, asks, notices.clone()).measured_by(gauge);
     world.messages = Some(hub.messages());
     let listener = dbus::bind(&private)
         .map_err(|error| Fatal::Setup(format!("failed to listen on {}: {error}", private.display())))?;
@@ -145,8 +147,9 @@ async fn serve(
         unpublished: false,
         left: None,
     };
-    let (mut supervisor, failure) =
-        event_loop::run(supervisor, effects, asked, found).await.map_err(io_failed("wait for events"))?;
+    let (mut supervisor, failure) = event_loop::run(supervisor, effects, asked, found, looked_for)
+        .await
+        .map_err(io_failed("wait for events"))?;
     hub.settled(LAST_ANSWERS).await;
     supervisor.world.kill_checks();
     supervisor.world.kill_all_orphans();
@@ -223,7 +226,7 @@ fn world(
         said: BTreeSet::new(),
         socket_files,
         checks: Checks::default(),
-        counts: Counts::default(),
+        meter: Meter::default(),
         node: None,
         messages: None,
     };

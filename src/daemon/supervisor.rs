@@ -42,6 +42,7 @@ pub(super) enum Wake {
     Reports,
     Asked(Ask),
     Found(Finding),
+    LookWanted,
     ClockSet,
     Deadline,
 }
@@ -137,7 +138,6 @@ impl Supervisor {
             self.world.next_look(),
             self.world.next_node_turn(),
             self.world.next_late_check(),
-            self.world.next_count(),
             self.world.next_sweep(),
             self.watchdog.as_ref().map(Watchdog::next_ping),
             self.upward.next_deadline(),
@@ -155,6 +155,7 @@ impl Supervisor {
             Wake::Reports => self.take_all_reports(),
             Wake::Asked(ask) => self.take_ask(ask),
             Wake::Found(Finding(event)) => self.feed(event),
+            Wake::LookWanted => self.world.look_at_usage(),
             Wake::ClockSet => {
                 if self.schedule.clock_was_set(clock::now(), clock::wall()) {
                     self.feed(Event::CalendarElapsed);
@@ -165,7 +166,6 @@ impl Supervisor {
                 self.world.look_for_listeners(now);
                 self.world.node_turn(now);
                 self.world.end_late_checks(now);
-                self.world.count_connections(now);
                 self.world.sweep_unsettled(now);
                 if self.schedule.has_elapsed(now, clock::wall()) {
                     self.feed(Event::CalendarElapsed);
@@ -228,10 +228,7 @@ impl Supervisor {
                         Err(failure) => self.world.happened(Event::SpawnFailed { worker, failure }),
                     }
                 }
-                Effect::Drain { worker } => {
-                    self.world.count_from(now, worker);
-                    self.world.drain(worker, self.pool.is_ending());
-                }
+                Effect::Drain { worker } => self.world.drain(worker, self.pool.is_ending()),
                 Effect::Kill { worker } => self.world.kill(worker),
                 Effect::Sweep { worker } => self.world.sweep(worker),
                 Effect::Signal { worker, signal } => self.world.signal(worker, signal),

@@ -10,7 +10,6 @@ use tokio::sync::broadcast;
 
 use crate::dbus::Notice;
 use crate::os::cgroup::{Delegated, WorkerGroup};
-use crate::os::kin;
 use crate::os::pidfd::Child;
 use crate::os::process::{Spawning, Template};
 use crate::os::rlimit::Limit;
@@ -21,7 +20,7 @@ use crate::systemd::activation::Listener;
 use crate::time::Monotonic;
 
 use super::checking::Checks;
-use super::counting::Counts;
+use super::measuring::Meter;
 use super::node_side::{Manner, NodeSide};
 use super::output::Output;
 use super::readiness::Lookout;
@@ -39,7 +38,7 @@ pub(super) struct World {
     pub(super) bound: Vec<SocketPath>,
     /// The files of all unix listeners, inherited ones included.
     pub(super) socket_files: Vec<SocketPath>,
-    pub(super) counts: Counts,
+    pub(super) meter: Meter,
     pub(super) checks: Checks,
     pub(super) subjects: Subjects,
     /// What workers of each generation are born from.
@@ -119,7 +118,7 @@ pub(super) enum ProcessState {
 /// A worker's control group.
 #[derive(Debug)]
 pub(super) struct Group {
-    pub(super) handle: WorkerGroup,
+    pub(super) handle: Arc<WorkerGroup>,
     /// Its events are watched: it is being emptied.
     pub(super) watch: Option<(OwnedFd, Token)>,
 }
@@ -136,19 +135,9 @@ impl Process {
 }
 
 impl Process {
-    /// All processes of the worker, as far as they can be told: those in its control group, else its main process
-    /// and what descends from it, down to the last; [`kin::MAX_TREE`] at most.
+    /// All processes of the worker, as far as they can be told.
     pub(super) fn pids(&self) -> Vec<u32> {
-        match &self.group {
-            Some(group) => {
-                let mut pids = group.handle.pids();
-                pids.truncate(kin::MAX_TREE);
-                pids
-            }
-            // The number of one that was reaped is anybody's.
-            None if self.child().is_none() => Vec::new(),
-            None => kin::tree(self.pid),
-        }
+        self.body().pids()
     }
 }
 

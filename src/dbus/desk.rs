@@ -2,7 +2,6 @@
 //! read one by one, and the next is not read before the answer to a look is written, so a caller that does not
 //! read holds up nobody but itself. It decides no permission and no outcome.
 
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -10,19 +9,20 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use zbus::export::futures_core::Stream;
 use zbus::message::{Header, Type};
-use zbus::{Connection, Message, MessageStream, ObjectPath};
+use zbus::{Connection, Message, MessageStream};
 
 use super::access;
 use super::asking::{admit, error, reply_later, submit, wants_reply};
 use super::calls::{self, Fault, UNKNOWN_METHOD};
 use super::herald::{self, Hears};
-use super::members::{APP, Interface, Object, WORKER, worker_path};
-use super::properties::{self, Dict, Row};
-use super::{Caller, Hub, MAX_ASKS_PER_CONNECTION, Origin, introspect};
-use crate::pool::{Slot, View};
+use super::looks;
+use super::members::{APP, Interface, Object, WORKER};
+use super::{Caller, Hub, MAX_ASKS_PER_CONNECTION, Origin};
 
 /// Callers of the bus whose name and permission are being found out at a time.
 const MAX_LOOKUPS: usize = 64;
+/// Calls of the bus that wait for a look at what the workers use.
+const MAX_LOOKS: usize = 64;
 /// Questions to polkit at a time.
 const MAX_QUESTIONS: usize = 16;
 /// Where the bus itself is found; on the private socket ganger plays the little of it that `busctl` needs.
@@ -51,6 +51,7 @@ pub(super) struct Desk {
     door: Door,
     asking: Arc<Semaphore>,
     questions: Arc<Semaphore>,
+    looking: Arc<Semaphore>,
     tasks: JoinSet<()>,
     telling: bool,
 }
@@ -81,6 +82,7 @@ impl Desk {
             door,
             asking: Arc::new(Semaphore::new(asking)),
             questions: Arc::new(Semaphore::new(MAX_QUESTIONS)),
+            looking: Arc::new(Semaphore::new(MAX_LOOKS)),
             tasks: JoinSet::new(),
             telling: false,
         };
@@ -96,6 +98,9 @@ impl Desk {
             while self.tasks.try_join_next().is_some() {}
             if message.message_type() != Type::MethodCall {
                 self.overhear(&message);
+                continue;
+            }
+            if self.is_put_off(&message).await {
                 continue;
             }
             let header = message.header();
@@ -151,81 +156,38 @@ impl Desk {
             return self.play_bus(member, header).map(Some);
         }
         if asked.as_deref() == Some(PEER) {
-            return peer(member, header).map(Some);
+            return looks::peer(member, header).map(Some);
         }
-        let view = self.hub.view();
-        let object = Object::at(path).filter(|object| match object {
-            Object::Worker(slot) => Row::of(&view, *slot).is_some(),
-            Object::App | Object::Way(_) => true,
-        });
-        let object = object.ok_or_else(|| {
-            fault("org.freedesktop.DBus.Error.UnknownObject", format!("there is no object {path}"))
-        })?;
-        let interface = find_interface(object, asked.as_deref(), member)?;
+        let (object, interface) = looks::find(&self.hub.view(), header)?;
         if OWN.iter().any(|own| own.name == interface.name) {
             return self.ask(object, member, call).map(|()| None);
         }
-        self.look(object, member, call, header, &view).map(Some)
+        looks::answer(&self.hub, call, header).map(Some)
     }
 
-    /// Answers a call that only looks.
-    fn look(
-        &self,
-        object: Object,
-        member: &str,
-        call: &Message,
-        header: &Header<'_>,
-        view: &View,
-    ) -> Result<Message, Fault> {
-        let reply = Message::method_return(header);
-        let reply = match member {
-            "Introspect" => reply.build(&introspect::object_xml(object, view)),
-            "Ping" | "GetMachineId" => return peer(member, header),
-            "Get" => {
-                let (interface, name) = calls::arguments::<(String, String)>(call)?;
-                let value = self.properties(object, &interface, view)?.remove(name.as_str());
-                let value = value.ok_or_else(|| {
-                    fault(
-                        "org.freedesktop.DBus.Error.UnknownProperty",
-                        format!("there is no property {name}"),
-                    )
-                })?;
-                reply.build(&value)
-            }
-            "GetAll" => {
-                let interface = calls::arguments::<String>(call)?;
-                reply.build(&self.properties(object, &interface, view)?)
-            }
-            "Set" => {
-                let text = "every property can only be read";
-                return Err(fault("org.freedesktop.DBus.Error.PropertyReadOnly", text));
-            }
-            "GetManagedObjects" => {
-                let mut objects = BTreeMap::new();
-                for slot in &view.slots {
-                    objects.extend(managed(slot.slot, view)?);
-                }
-                reply.build(&objects)
-            }
-            _ => return Err(fault(UNKNOWN_METHOD, format!("there is no method {member}"))),
-        };
-        reply.map_err(broken)
-    }
-
-    fn properties(&self, object: Object, interface: &str, view: &View) -> Result<Dict, Fault> {
-        let known = object.interfaces().iter().any(|known| known.name == interface) || interface.is_empty();
-        if !known {
-            let text = format!("there is no interface {interface}");
-            return Err(fault("org.freedesktop.DBus.Error.UnknownInterface", text));
+    /// Whether the answer to `call` has to wait for a new look at what the workers use. By the private socket it is
+    /// waited for here; by the bus, which others' calls come by as well, the answer follows later.
+    async fn is_put_off(&mut self, call: &Message) -> bool {
+        if !self.hub.gauge.is_stale() || !looks::needs_usage(call) {
+            return false;
         }
-        let own = interface.is_empty() || interface.starts_with("org.ganger1.");
-        Ok(match object {
-            Object::App if own => properties::all_of_app(&self.hub.identity, view, self.hub.missed()),
-            Object::Worker(slot) if own => {
-                Row::of(view, slot).map(properties::all_of_worker).unwrap_or_default()
+        if matches!(self.door, Door::Private(_)) {
+            self.hub.gauge.look().await;
+            return false;
+        }
+        // Of very many at once the last ones get what was seen last.
+        let Ok(permit) = Arc::clone(&self.looking).try_acquire_owned() else { return false };
+        let (connection, hub, call) = (self.connection.clone(), self.hub.clone(), call.clone());
+        self.tasks.spawn(async move {
+            hub.gauge.look().await;
+            let header = call.header();
+            let reply = looks::answer(&hub, &call, &header).map_or_else(|fault| error(&header, &fault), Some);
+            if let Some(reply) = reply.filter(|_| wants_reply(&header)) {
+                let _ = connection.send(&reply).await;
             }
-            Object::App | Object::Worker(_) | Object::Way(_) => Dict::new(),
-        })
+            drop(permit);
+        });
+        true
     }
 
     /// The little of a bus that lets `busctl --address=unix:path=…` talk to the private socket.
@@ -280,41 +242,5 @@ impl Desk {
             drop(permit);
         });
         Ok(())
-    }
-}
-
-/// What a slot's object is in `GetManagedObjects` and `InterfacesAdded`.
-pub(super) type Managed = (ObjectPath<'static>, BTreeMap<&'static str, Dict>);
-
-/// The entry of a slot's object; none when there is no such slot.
-pub(super) fn managed(slot: Slot, view: &View) -> Result<Option<Managed>, Fault> {
-    let Some(row) = Row::of(view, slot) else { return Ok(None) };
-    let path = ObjectPath::try_from(worker_path(slot)).map_err(broken)?;
-    Ok(Some((path, BTreeMap::from([(WORKER.name, properties::all_of_worker(row))]))))
-}
-
-fn find_interface(object: Object, asked: Option<&str>, member: &str) -> Result<&'static Interface, Fault> {
-    let has = object.interfaces();
-    let found = match asked {
-        Some(name) => Some(has.iter().find(|interface| interface.name == name).ok_or_else(|| {
-            fault("org.freedesktop.DBus.Error.UnknownInterface", format!("there is no interface {name} here"))
-        })?),
-        None => has.iter().find(|interface| interface.method(member).is_some()),
-    };
-    found
-        .filter(|interface| interface.method(member).is_some())
-        .copied()
-        .ok_or_else(|| fault(UNKNOWN_METHOD, format!("there is no method {member}")))
-}
-
-fn peer(member: &str, header: &Header<'_>) -> Result<Message, Fault> {
-    let reply = Message::method_return(header);
-    match member {
-        "Ping" => reply.build(&()).map_err(broken),
-        "GetMachineId" => {
-            let id = std::fs::read_to_string("/etc/machine-id").map_err(broken)?;
-            reply.build(&id.trim()).map_err(broken)
-        }
-        _ => Err(fault(UNKNOWN_METHOD, format!("there is no method {member}"))),
     }
 }

@@ -1,9 +1,9 @@
 //! What there is to tell after a view was replaced by a newer one: objects that came and went, properties that
 //! are another. It decides what is told, not when or to whom.
 
-use super::Identity;
 use super::members::{APP, APP_NAME, APP_PATH, Told, WORKER, WORKER_NAME, worker_path};
 use super::properties::{self, Dict, Row};
+use super::{Identity, Usage};
 use crate::pool::{Slot, View};
 
 /// One `PropertiesChanged`.
@@ -43,15 +43,16 @@ pub(super) fn difference(identity: &Identity, old: &View, new: &View) -> Differe
 fn of_app(identity: &Identity, old: &View, new: &View) -> Option<Change> {
     let mut changed = Dict::new();
     let mut invalidated = Vec::new();
+    let unseen = Usage::default();
     for property in APP.properties {
         match property.told {
-            Told::Never | Told::Not => {}
+            Told::Never | Told::Not | Told::Measured => {}
             Told::Stale if properties::app_is_stale(property.name, old, new) => {
                 invalidated.push(property.name)
             }
             Told::Stale => {}
             Told::Value => {
-                let value = |view| properties::app(property.name, identity, view, 0);
+                let value = |view| properties::app(property.name, identity, view, 0, &unseen);
                 if let Some(now) = value(new).filter(|now| value(old).as_ref() != Some(now)) {
                     changed.insert(property.name, now);
                 }
@@ -62,11 +63,13 @@ fn of_app(identity: &Identity, old: &View, new: &View) -> Option<Change> {
 }
 
 fn of_slot(slot: Slot, before: Row<'_>, after: Row<'_>) -> Option<Change> {
+    let unseen = Usage::default();
     let told = WORKER.properties.iter().filter(|property| property.told == Told::Value);
     let changed = told
         .filter_map(|property| {
-            let now = properties::worker(property.name, after)?;
-            (properties::worker(property.name, before).as_ref() != Some(&now)).then_some((property.name, now))
+            let now = properties::worker(property.name, after, &unseen)?;
+            (properties::worker(property.name, before, &unseen).as_ref() != Some(&now))
+                .then_some((property.name, now))
         })
         .collect();
     change(worker_path(slot), WORKER_NAME, changed, Vec::new())
@@ -144,7 +147,6 @@ pub(in crate::dbus) mod samples {
             deadline: (phase == Phase::Draining).then(|| at(90)),
             status: (slot == 0).then(|| "12 clients".into()),
             memory: (slot == 0).then_some(157_286_400),
-            connections: None,
         }
     }
 

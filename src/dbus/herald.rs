@@ -13,10 +13,10 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use zbus::{Connection, Message};
 
-use super::desk::managed;
 use super::diff::{Change, difference};
+use super::looks::managed;
 use super::members::{APP_NAME, APP_PATH, OBJECT_MANAGER, PROPERTIES, WORKER_NAME, worker_path};
-use super::{Hub, Notice};
+use super::{Hub, Notice, Usage};
 use crate::pool::{Slot, View};
 
 /// The least time between two rounds of changed properties.
@@ -123,7 +123,7 @@ async fn send_difference(connection: &Connection, hub: &Hub, old: &View, new: &V
         send(connection, removed(slot)).await?;
     }
     for slot in difference.added {
-        if let Ok(Some((path, interfaces))) = managed(slot, new) {
+        if let Ok(Some((path, interfaces))) = managed(slot, new, &Usage::default()) {
             let signal = Message::signal(APP_PATH, OBJECT_MANAGER.name, "InterfacesAdded");
             send(connection, signal.build(&(path, interfaces))).await?;
         }

@@ -72,7 +72,7 @@ fn write_interface(xml: &mut String, interface: &Interface) {
             Told::Value => None,
             Told::Never => Some("const"),
             Told::Stale => Some("invalidates"),
-            Told::Not => Some("false"),
+            Told::Not | Told::Measured => Some("false"),
         };
         let start = format!("  <property name=\"{name}\" type=\"{kind}\" access=\"read\"");
         let _ = match told {

@@ -12,6 +12,8 @@ pub(super) enum Told {
     Stale,
     /// Not at all.
     Not,
+    /// Not at all: it changes all the time, and is looked at when it is asked for.
+    Measured,
 }
 
 /// A name and a type signature.
@@ -99,6 +101,7 @@ pub(super) static APP: Interface = Interface {
         property("Version", "s", Told::Never),
         property("MainPID", "u", Told::Never),
         property("Listeners", "a(ss)", Told::Never),
+        property("AcceptQueues", "a(ssuu)", Told::Measured),
         property("SinceUSec", "t", Told::Never),
         property("State", "s", Told::Value),
         property("Status", "s", Told::Value),
@@ -178,7 +181,10 @@ pub(super) static WORKER: Interface = Interface {
         property("ReadyUSec", "t", Told::Value),
         property("DeadlineUSec", "t", Told::Value),
         property("StatusText", "s", Told::Value),
-        property("Memory", "t", Told::Value),
+        property("CPUUsageNSec", "t", Told::Measured),
+        property("Memory", "t", Told::Measured),
+        property("Connections", "u", Told::Measured),
+        property("MeasuredUSec", "t", Told::Measured),
     ],
     signals: &[],
 };
@@ -226,6 +232,11 @@ pub(super) static OBJECT_MANAGER: Interface = Interface {
 };
 
 impl Interface {
+    /// The property of that name.
+    pub(super) fn property(&self, name: &str) -> Option<&'static Property> {
+        self.properties.iter().find(|property| property.name == name)
+    }
+
     /// The method of that name.
     pub(super) fn method(&self, name: &str) -> Option<&'static Method> {
         self.methods.iter().find(|method| method.name == name)

@@ -14,8 +14,10 @@ pub mod client;
 mod desk;
 mod diff;
 mod gate;
+mod gauge;
 mod herald;
 mod introspect;
+mod looks;
 mod members;
 mod notice;
 mod private;
@@ -34,6 +36,7 @@ use crate::pool::{Command, Slot, Verdict, View};
 
 pub use access::actions;
 pub use bus::Bus;
+pub use gauge::{Gauge, Usage, Used};
 pub use introspect::{interface_xml, interfaces};
 pub use notice::{Notice, WorkerLabel};
 pub use private::bind;
@@ -134,6 +137,7 @@ pub struct Hub {
     asks: mpsc::Sender<Ask>,
     notices: broadcast::Sender<Notice>,
     messages: broadcast::Sender<Notice>,
+    gauge: Gauge,
     in_flight: Arc<Semaphore>,
     missed: Arc<AtomicU64>,
 }
@@ -154,9 +158,17 @@ impl Hub {
             asks,
             notices,
             messages: broadcast::channel(MAX_WAITING_MESSAGES).0,
+            gauge: Gauge::blind(),
             in_flight: Arc::new(Semaphore::new(MAX_ASKS_IN_FLIGHT)),
             missed: Arc::new(AtomicU64::new(0)),
         }
+    }
+
+    /// Where what the workers use is asked for and found; without one it is not known.
+    #[must_use]
+    pub fn measured_by(mut self, gauge: Gauge) -> Self {
+        self.gauge = gauge;
+        self
     }
 
     /// Where the daemon puts each [`Notice::Message`]: only listeners on the private socket who may change

@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 
 use zbus::Variant;
 
-use super::Identity;
 use super::members::{APP, Interface, WORKER};
 use super::words::{outcome_word, phase_word, pool_word, slot_word, status_line};
+use super::{Identity, Usage, Used};
 use crate::pool::{LastReload, ReloadView, Slot, SlotView, Verdict, View, WorkerFailure, WorkerView};
 use crate::time::Monotonic;
 
 /// `a{sv}`.
 pub(super) type Dict = BTreeMap<&'static str, Variant<'static>>;
 
-/// Memory in bytes while it is not known, as systemd's `MemoryCurrent` has it.
-pub(super) const NOT_MEASURED: u64 = u64::MAX;
+/// Bytes and nanoseconds while they are not known, as systemd's `MemoryCurrent` and `CPUUsageNSec` have it.
+const NOT_MEASURED: u64 = u64::MAX;
+/// Connections while they are not known.
+const NOT_COUNTED: u32 = u32::MAX;
 
 fn text(value: &str) -> Variant<'static> {
     Variant::from(value.to_owned())
@@ -29,13 +31,24 @@ fn span_micros(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
+fn nanos(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// A property of the app; `None` when there is none of that name.
-pub(super) fn app(name: &str, identity: &Identity, view: &View, missed: u64) -> Option<Variant<'static>> {
+pub(super) fn app(
+    name: &str,
+    identity: &Identity,
+    view: &View,
+    missed: u64,
+    usage: &Usage,
+) -> Option<Variant<'static>> {
     Some(match name {
         "Name" => text(&view.app),
         "Version" => text(env!("CARGO_PKG_VERSION")),
         "MainPID" => Variant::from(identity.pid),
         "Listeners" => Variant::from(identity.listeners.clone()),
+        "AcceptQueues" => Variant::from(accept_queues(identity, usage)),
         "SinceUSec" => Variant::from(view.since.as_micros()),
         "State" => text(pool_word(view.phase)),
         "Status" => Variant::from(status_line(view)),
@@ -46,10 +59,27 @@ pub(super) fn app(name: &str, identity: &Identity, view: &View, missed: u64) -> 
         "Reloading" => Variant::from(view.reload.as_ref().map(reloading).unwrap_or_default()),
         "LastReload" => Variant::from(view.last_reload.as_ref().map(last_reload).unwrap_or_default()),
         "Slots" => Variant::from(view.slots.iter().map(slot_dict).collect::<Vec<Dict>>()),
-        "Workers" => Variant::from(view.workers.iter().map(worker_dict).collect::<Vec<Dict>>()),
+        "Workers" => {
+            let workers = view.workers.iter().map(|worker| worker_dict(worker, usage));
+            Variant::from(workers.collect::<Vec<Dict>>())
+        }
         "MissedSignals" => Variant::from(missed),
         _ => return None,
     })
+}
+
+/// Name and address of each listener whose accept queue is known, how many wait in it and how many may.
+fn accept_queues(identity: &Identity, usage: &Usage) -> Vec<(String, String, u32, u32)> {
+    let known = identity.listeners.iter().zip(&usage.queues);
+    let known =
+        known.filter_map(|((name, address), queue)| Some((name.clone(), address.clone(), queue.as_ref()?)));
+    known.map(|(name, address, queue)| (name, address, queue.waiting, queue.backlog)).collect()
+}
+
+/// What a worker uses; the pool may have measured its memory before anybody asked.
+fn used(worker: &WorkerView, usage: &Usage) -> Used {
+    let used = usage.workers.get(&worker.worker).copied().unwrap_or_default();
+    Used { memory: used.memory.or(worker.memory), ..used }
 }
 
 /// Whether the property that is told without its value is another in `new`.
@@ -112,7 +142,7 @@ fn slot_dict(slot: &SlotView) -> Dict {
     dict
 }
 
-fn worker_dict(worker: &WorkerView) -> Dict {
+fn worker_dict(worker: &WorkerView, usage: &Usage) -> Dict {
     let mut dict = Dict::from([
         ("worker", Variant::from(worker.worker.0)),
         ("slot", Variant::from(worker.slot.0)),
@@ -132,10 +162,15 @@ fn worker_dict(worker: &WorkerView) -> Dict {
     if let Some(status) = &worker.status {
         dict.insert("status", text(status));
     }
-    if let Some(memory) = worker.memory {
+    let Used { cpu, memory, connections } = used(worker, usage);
+    if let Some(cpu) = cpu {
+        dict.insert("cpu", Variant::from(span_micros(cpu)));
+        dict.insert("measured", Variant::from(usage.taken.as_micros()));
+    }
+    if let Some(memory) = memory {
         dict.insert("memory", Variant::from(memory));
     }
-    if let Some(connections) = worker.connections {
+    if let Some(connections) = connections {
         dict.insert("connections", Variant::from(connections));
     }
     dict
@@ -157,8 +192,9 @@ impl<'a> Row<'a> {
 }
 
 /// A property of a slot; `None` when there is none of that name.
-pub(super) fn worker(name: &str, row: Row<'_>) -> Option<Variant<'static>> {
+pub(super) fn worker(name: &str, row: Row<'_>, usage: &Usage) -> Option<Variant<'static>> {
     let Row { slot, worker } = row;
+    let used = || worker.map(|worker| used(worker, usage)).unwrap_or_default();
     Some(match name {
         "Slot" => Variant::from(slot.slot.0),
         "State" => text(slot_word(slot.phase)),
@@ -177,19 +213,25 @@ pub(super) fn worker(name: &str, row: Row<'_>) -> Option<Variant<'static>> {
         "ReadyUSec" => Variant::from(micros(worker.and_then(|worker| worker.ready_at))),
         "DeadlineUSec" => Variant::from(micros(worker.and_then(|worker| worker.deadline))),
         "StatusText" => text(worker.and_then(|worker| worker.status.as_deref()).unwrap_or("")),
-        "Memory" => Variant::from(worker.and_then(|worker| worker.memory).unwrap_or(NOT_MEASURED)),
+        "CPUUsageNSec" => Variant::from(used().cpu.map_or(NOT_MEASURED, nanos)),
+        "Memory" => Variant::from(used().memory.unwrap_or(NOT_MEASURED)),
+        "Connections" => Variant::from(used().connections.unwrap_or(NOT_COUNTED)),
+        "MeasuredUSec" => {
+            let is_seen = worker.is_some_and(|worker| usage.workers.contains_key(&worker.worker));
+            Variant::from(micros(is_seen.then_some(usage.taken)))
+        }
         _ => return None,
     })
 }
 
 /// All properties of the app.
-pub(super) fn all_of_app(identity: &Identity, view: &View, missed: u64) -> Dict {
-    all(&APP, |name| app(name, identity, view, missed))
+pub(super) fn all_of_app(identity: &Identity, view: &View, missed: u64, usage: &Usage) -> Dict {
+    all(&APP, |name| app(name, identity, view, missed, usage))
 }
 
 /// All properties of a slot.
-pub(super) fn all_of_worker(row: Row<'_>) -> Dict {
-    all(&WORKER, |name| worker(name, row))
+pub(super) fn all_of_worker(row: Row<'_>, usage: &Usage) -> Dict {
+    all(&WORKER, |name| worker(name, row, usage))
 }
 
 fn all(interface: &Interface, value: impl Fn(&str) -> Option<Variant<'static>>) -> Dict {
@@ -198,20 +240,54 @@ fn all(interface: &Interface, value: impl Fn(&str) -> Option<Variant<'static>>) 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::dbus::diff::samples;
+    use crate::os::sock_diag::Queue;
+    use crate::pool::WorkerId;
+
+    fn usage() -> Usage {
+        let used =
+            Used { cpu: Some(Duration::from_millis(1500)), memory: Some(7 << 20), connections: Some(3) };
+        Usage {
+            taken: samples::at(80),
+            good_until: samples::at(81),
+            workers: BTreeMap::from([(WorkerId(3), used)]),
+            queues: vec![Some(Queue { waiting: 2, backlog: 4096 })],
+        }
+    }
+
+    #[test]
+    fn what_a_worker_uses_is_told_where_it_is_known() {
+        let view = samples::view();
+        let told = |slot, usage: &Usage| {
+            let row = Row::of(&view, Slot(slot)).unwrap();
+            ["CPUUsageNSec", "Memory", "Connections", "MeasuredUSec"]
+                .map(|name| worker(name, row, usage).unwrap())
+        };
+        let known = [1_500_000_000u64.into(), (7u64 << 20).into(), 3u32.into(), 80_000_000u64.into()];
+        let unknown = [NOT_MEASURED.into(), NOT_MEASURED.into(), NOT_COUNTED.into(), 0u64.into()];
+        assert_eq!(told(0, &usage()), known);
+        assert_eq!(told(1, &usage()), unknown, "this one was not seen");
+        // The pool itself measured the first one once.
+        assert_eq!(told(0, &Usage::default())[1], Variant::from(157_286_400u64));
+        let queue = ("web".to_owned(), "[::]:3000".to_owned(), 2u32, 4096u32);
+        assert_eq!(accept_queues(&samples::identity(), &usage()), [queue]);
+        assert_eq!(accept_queues(&samples::identity(), &Usage::default()), []);
+    }
 
     #[test]
     fn every_property_of_the_table_has_a_value_of_its_type() {
         let view = samples::view();
         let identity = samples::identity();
         for property in APP.properties {
-            let value = app(property.name, &identity, &view, 0).expect(property.name);
+            let value = app(property.name, &identity, &view, 0, &usage()).expect(property.name);
             assert_eq!(value.value_signature().to_string(), property.signature, "{}", property.name);
         }
         let row = Row::of(&view, Slot(0)).unwrap();
         for property in WORKER.properties {
-            let value = worker(property.name, row).expect(property.name);
+            let value = worker(property.name, row, &usage()).expect(property.name);
             assert_eq!(value.value_signature().to_string(), property.signature, "{}", property.name);
         }
     }
@@ -221,7 +297,7 @@ mod tests {
         let mut view = samples::view();
         view.workers.clear();
         let row = Row::of(&view, Slot(1)).unwrap();
-        assert_eq!(all_of_worker(row).len(), WORKER.properties.len());
-        assert_eq!(worker("PID", row), Some(Variant::from(0u32)));
+        assert_eq!(all_of_worker(row, &usage()).len(), WORKER.properties.len());
+        assert_eq!(worker("PID", row, &usage()), Some(Variant::from(0u32)));
     }
 }

@@ -69,30 +69,34 @@ fn tcp_queue(socket: i32) -> Option<Queue> {
     (answer == 0).then_some(Queue { waiting: info.tcpi_unacked, backlog: info.tcpi_sacked })
 }
 
-/// The accept queues of the sockets that listen at exactly this address, added up, found without holding one;
-/// `None` where there is none, or netlink is not to be had.
-#[must_use]
-pub fn queue_at(address: &Address) -> Option<Queue> {
-    let queues = match address {
-        Address::Inet(inet) => netlink::tcp_queues(*inet)?,
-        Address::Unix(_) | Address::Abstract(_) => netlink::unix_queues(address)?,
-    };
-    queues.into_iter().reduce(|sum, queue| Queue {
-        waiting: sum.waiting.saturating_add(queue.waiting),
-        backlog: sum.backlog.saturating_add(queue.backlog),
-    })
+/// How many connections to one of `listeners` are held by one of the sockets `inodes`.
+fn connections(listeners: &[Address], inodes: &BTreeSet<u64>) -> usize {
+    Connections::to(listeners).among(inodes)
 }
 
-/// How many connections to one of `listeners` are held by one of the sockets `inodes` (of a worker's processes:
-/// [`crate::os::procfs::socket_inodes`]). A connection that the peer has closed and the worker has not counts.
-#[must_use]
-pub fn connections(listeners: &[Address], inodes: &BTreeSet<u64>) -> usize {
-    connections_of_each(listeners, std::slice::from_ref(inodes)).first().copied().unwrap_or(0)
+/// The connections to some listeners that somebody has accepted, at one moment. One that the peer has closed and its
+/// holder has not is among them.
+#[derive(Debug, Clone)]
+pub struct Connections {
+    inodes: BTreeSet<u64>,
 }
 
-/// The same for several workers by one look at the tables.
-#[must_use]
-pub fn connections_of_each(listeners: &[Address], workers: &[BTreeSet<u64>]) -> Vec<usize> {
+impl Connections {
+    /// Looks them up by one walk through the tables.
+    #[must_use]
+    pub fn to(listeners: &[Address]) -> Self {
+        Self { inodes: accepted_by_anybody(listeners) }
+    }
+
+    /// How many of them are held by one of the sockets `inodes` (of a worker's processes:
+    /// [`crate::os::procfs::socket_inodes`]).
+    #[must_use]
+    pub fn among(&self, inodes: &BTreeSet<u64>) -> usize {
+        inodes.iter().filter(|inode| self.inodes.contains(inode)).count()
+    }
+}
+
+fn accepted_by_anybody(listeners: &[Address]) -> BTreeSet<u64> {
     let ports: BTreeSet<u16> = listeners
         .iter()
         .filter_map(|listener| match listener {
@@ -107,9 +111,8 @@ pub fn connections_of_each(listeners: &[Address], workers: &[BTreeSet<u64>]) -> 
     if listeners.iter().any(|listener| !matches!(listener, Address::Inet(_))) {
         rows.extend(netlink::unix().unwrap_or_else(tables::unix));
     }
-    rows.retain(|row| row.inode != 0 && listeners.iter().any(|one| reaches(one, &row.local)));
-    let of_worker = |inodes: &BTreeSet<u64>| rows.iter().filter(|row| inodes.contains(&row.inode)).count();
-    workers.iter().map(of_worker).collect()
+    let reached = rows.iter().filter(|row| listeners.iter().any(|one| reaches(one, &row.local)));
+    reached.map(|row| row.inode).filter(|inode| *inode != 0).collect()
 }
 
 /// The accepting side of a TCP connection that was made here: the inode of the socket that accept(2) gave somebody on

@@ -107,8 +107,6 @@ pub struct WorkerView {
     pub status: Option<String>,
     /// Bytes, when last measured.
     pub memory: Option<u64>,
-    /// Connections that it still holds, when last counted (while draining).
-    pub connections: Option<u32>,
 }
 
 /// A worker's life: `Starting → Ready → Draining → Stopping → Gone`; `Stuck` is where it should not end.

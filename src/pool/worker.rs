@@ -383,7 +383,6 @@ impl Worker {
             status: self.status.clone(),
             memory: self.memory,
             // Counted by the daemon: the pool knows no sockets.
-            connections: None,
         }
     }
 }

@@ -154,7 +154,6 @@ fn view() -> View {
             deadline: None,
             status: None,
             memory: Some(157_286_400),
-            connections: None,
         }],
         reload: None,
         last_reload: None,

@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
-use crate::fake::{Fake, PATIENCE, busctl, run, stdout};
+use crate::fake::{Fake, PATIENCE, busctl, run, stdout, usage};
 
 const NAME: &str = "org.ganger1.my_2dapp";
 const POLICY: &str =
@@ -146,6 +146,35 @@ async fn a_person_with_busctl_sees_and_does_everything() {
     fake.always(Outcome::Done);
     let reload = format!("call {NAME} /org/ganger1 org.ganger1.App Reload");
     assert_eq!(stdout(&ask(&reload).await), "ssta{sv} \"done\" \"reloaded\" 2 0\n");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_look_at_workers_holds_up_no_other_caller_of_the_bus() {
+    let mut fake = Fake::new();
+    let (mut asked, looks) = fake.measured();
+    let daemon = Daemon::start(open_directory(&fake));
+    let (connection, mut stream) = listener(&daemon.address).await;
+    let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
+    owned(&mut stream, "").await;
+    let get = |path, property| {
+        let (interface, connection) = (if path == "/org/ganger1" { "App" } else { "Worker" }, &connection);
+        async move {
+            let which = (format!("org.ganger1.{interface}"), property);
+            let properties = Some("org.freedesktop.DBus.Properties");
+            let call = connection.call_method(Some(NAME), path, properties, "Get", &which);
+            call.await.unwrap().body().deserialize::<zbus::OwnedVariant>().unwrap()
+        }
+    };
+    let quick = async {
+        // The first one waits for its look by now.
+        asked.recv().await.unwrap();
+        let ready = get("/org/ganger1", "Ready").await;
+        looks.send_replace(usage());
+        ready
+    };
+    let (memory, ready) = tokio::join!(get("/org/ganger1/worker/0", "Memory"), quick);
+    assert_eq!(u32::try_from(ready).unwrap(), 2);
+    assert_eq!(u64::try_from(memory).unwrap(), 7 << 20, "it was answered before its look was there");
 }
 
 #[tokio::test]

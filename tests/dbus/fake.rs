@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use ganger::dbus::client::Client;
 use ganger::dbus::{
-    Ask, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Notice, Server, WorkerLabel, bind,
+    Ask, Gauge, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Notice, Server, Usage, Used,
+    WorkerLabel, bind,
 };
+use ganger::os::sock_diag::Queue;
 use ganger::plan::AppName;
 use ganger::pool::{
     Cause, Exit, GenerationId, LastReload, Outcome, Phase, PoolPhase, ReloadView, Slot, SlotPhase, SlotView,
@@ -46,6 +48,14 @@ impl Fake {
         let (notices, _) = broadcast::channel(MAX_WAITING_NOTICES);
         let hub = Hub::new(identity, views, sender, notices.clone());
         Self { hub, view, asks, notices, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Has what workers use looked at by the test: where looks are asked for, and where they go.
+    pub(crate) fn measured(&mut self) -> (mpsc::Receiver<()>, watch::Sender<Arc<Usage>>) {
+        let (wanted, asked) = mpsc::channel(1);
+        let (looks, seen) = watch::channel(Arc::default());
+        self.hub = self.hub.clone().measured_by(Gauge::new(wanted, seen));
+        (asked, looks)
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
@@ -136,8 +146,19 @@ fn worker(id: u32, slot: u32, generation: u64, phase: Phase) -> WorkerView {
         deadline: (phase == Phase::Draining).then(|| at(90)),
         status: (slot == 0).then(|| "12 clients".into()),
         memory: (slot == 0).then_some(157_286_400),
-        connections: None,
     }
+}
+
+/// A look at worker 3 and at the listener, taken now.
+pub(crate) fn usage() -> Arc<Usage> {
+    let taken = ganger::os::clock::now();
+    let used = Used { cpu: Some(Duration::from_millis(1500)), memory: Some(7 << 20), connections: Some(12) };
+    Arc::new(Usage {
+        taken,
+        good_until: taken + PATIENCE,
+        workers: [(WorkerId(3), used)].into(),
+        queues: vec![Some(Queue { waiting: 2, backlog: 4096 })],
+    })
 }
 
 /// A pool in the middle of a reload, after one that failed.

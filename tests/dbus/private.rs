@@ -6,7 +6,7 @@ use ganger::dbus::client::{Client, ClientError, Happening};
 use ganger::dbus::{MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Notice, Origin, Server, Wish, bind};
 use ganger::pool::{Cause, Command, Exit, GenerationId, Outcome, ScaleTo, Slot};
 
-use crate::fake::{Fake, PATIENCE, at, busctl, label, stdout, verdict};
+use crate::fake::{Fake, PATIENCE, at, busctl, label, stdout, usage, verdict};
 
 fn reload() -> Wish {
     Wish::Reload { origin: Origin::Private }
@@ -36,6 +36,39 @@ async fn a_client_sees_everything_that_the_view_holds() {
     assert_eq!((worker.pid, worker.deadline, worker.ready), (Some(2001), Some(at(90)), Some(at(11))));
     assert_eq!(worker.status.as_deref(), Some("12 clients"));
     assert_eq!((worker.memory, seen.workers[2].memory), (Some(157_286_400), None));
+}
+
+#[tokio::test]
+async fn what_workers_use_is_looked_at_when_a_client_asks() {
+    let mut fake = Fake::new();
+    let (mut asked, looks) = fake.measured();
+    let _server = fake.serve();
+    let mut client = fake.client().await;
+    let daemon = async {
+        asked.recv().await.unwrap();
+        looks.send_replace(usage());
+    };
+    let (seen, ()) = tokio::join!(client.view(PATIENCE), daemon);
+    let seen = seen.unwrap();
+    let worker = &seen.workers[0];
+    let measured = worker.measured.unwrap();
+    assert_eq!((worker.cpu, worker.memory), (Some(Duration::from_millis(1500)), Some(7 << 20)));
+    assert_eq!((worker.connections, measured), (Some(12), ganger::os::clock::now().min(measured)));
+    assert_eq!((seen.workers[2].cpu, seen.workers[2].measured), (None, None), "this one was not seen");
+    assert_eq!((seen.queues[0].address.as_str(), seen.queues[0].waiting), ("[::]:3000", 2));
+    // The look is good for a while, and what is not measured needs none.
+    assert_eq!(client.view(PATIENCE).await.unwrap().workers[0].cpu, worker.cpu);
+    assert!(asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_look_that_never_comes_leaves_a_client_without_what_is_measured_only() {
+    let mut fake = Fake::new();
+    let (_asked, _looks) = fake.measured();
+    let _server = fake.serve();
+    let seen = fake.client().await.view(PATIENCE).await.unwrap();
+    assert_eq!((seen.app.as_str(), seen.workers.len(), seen.workers[0].cpu), ("my-app", 3, None));
+    assert!(seen.queues.is_empty());
 }
 
 #[tokio::test]

@@ -12,8 +12,8 @@ use ratatui_widgets::borders::Borders;
 use ratatui_widgets::sparkline::{RenderDirection, Sparkline};
 use ratatui_widgets::table::{HighlightSpacing, Row, Table, TableState};
 
+use super::Top;
 use super::history::{Curve, History};
-use super::{Selected, Top};
 use crate::cli::print::{self, harmless};
 use crate::cli::rows;
 use crate::cli::state::AppState;

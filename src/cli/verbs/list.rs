@@ -13,7 +13,6 @@ use crate::cli::print::Look;
 use crate::cli::rows;
 use crate::cli::state::AppState;
 use crate::cli::supervisor::{Supervisor, Trouble};
-use crate::cli::usage::Depth;
 use crate::os::clock::now;
 use crate::plan::AppName;
 use crate::time::Monotonic;
@@ -41,7 +40,7 @@ pub(crate) enum Entry {
 /// Lists every app.
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let apps = context.places().apps();
-    let entries = block_on(async { Ok(gather(apps, DEADLINE, Depth::Glance).await) })?;
+    let entries = block_on(async { Ok(gather(apps, DEADLINE).await) })?;
     if context.json() {
         context.out.json(&entries, true);
     } else if entries.is_empty() {
@@ -53,10 +52,10 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
 }
 
 /// Asks all apps at once.
-pub(crate) async fn gather(apps: BTreeMap<AppName, Found>, deadline: Duration, depth: Depth) -> Vec<Entry> {
+pub(crate) async fn gather(apps: BTreeMap<AppName, Found>, deadline: Duration) -> Vec<Entry> {
     let mut tasks = JoinSet::new();
     for (app, found) in apps {
-        tasks.spawn(async move { (app.clone(), one(&app, found, deadline, depth).await) });
+        tasks.spawn(async move { (app.clone(), one(&app, found, deadline).await) });
     }
     let mut entries = BTreeMap::new();
     while let Some(joined) = tasks.join_next().await {
@@ -65,12 +64,12 @@ pub(crate) async fn gather(apps: BTreeMap<AppName, Found>, deadline: Duration, d
     entries.into_values().collect()
 }
 
-async fn one(app: &AppName, found: Found, deadline: Duration, depth: Depth) -> Entry {
+async fn one(app: &AppName, found: Found, deadline: Duration) -> Entry {
     let other = |state| Entry::Other { app: app.to_string(), state, configured: found.configured };
     let Some(socket) = found.socket else { return other("inactive") };
     let asked = async {
         let mut supervisor = Supervisor::connect(&socket, deadline).await?;
-        supervisor.state(depth).await
+        supervisor.state().await
     };
     match tokio::time::timeout(deadline, asked).await {
         Ok(Ok(state)) => Entry::Answered(Box::new(state)),
@@ -162,7 +161,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let found = Found { configured: false, socket: Some(socket) };
         let apps = (0..3).map(|n| (AppName::new(&format!("a{n}")).unwrap(), found.clone())).collect();
-        let entries = runtime.block_on(gather(apps, Duration::from_millis(100), Depth::Glance));
+        let entries = runtime.block_on(gather(apps, Duration::from_millis(100)));
         assert_eq!(entries.len(), 3);
         assert!(entries.iter().all(|entry| matches!(entry, Entry::Other { .. })));
     }

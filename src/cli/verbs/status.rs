@@ -9,7 +9,6 @@ use crate::cli::print::{Look, harmless, harmless_lines};
 use crate::cli::rows::{self, style_of};
 use crate::cli::state::AppState;
 use crate::cli::target;
-use crate::cli::usage::Depth;
 use crate::os::clock::now;
 use crate::time::{Monotonic, format_span};
 
@@ -18,7 +17,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let app = target::app(context.typed.operand(0)?)?;
     let state = block_on(async {
         let mut supervisor = context.supervisor(&app).await?;
-        supervisor.state(Depth::Measure).await.map_err(|trouble| context.trouble(&app, trouble))
+        supervisor.state().await.map_err(|trouble| context.trouble(&app, trouble))
     })?;
     if context.json() {
         context.out.json(&state, true);

@@ -11,7 +11,6 @@ use crate::cli::supervisor::Supervisor;
 use crate::cli::target::{self, AppSlot};
 use crate::cli::top::draw::Drawing;
 use crate::cli::top::{Action, INTERVAL, LOG_LINES, Selected, Top};
-use crate::cli::usage::Depth;
 use crate::cli::verbs::list::{self, Entry};
 use crate::dbus::Wish;
 use crate::os::clock::now;
@@ -94,7 +93,7 @@ fn look(context: &Context, sender: mpsc::UnboundedSender<Came>) {
         let mut interval = tokio::time::interval(INTERVAL);
         loop {
             interval.tick().await;
-            if sender.send(Came::Look(list::gather(places.apps(), INTERVAL, Depth::Measure).await)).is_err() {
+            if sender.send(Came::Look(list::gather(places.apps(), INTERVAL).await)).is_err() {
                 return;
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::super::checking::Checks;
-use super::super::counting::Counts;
+use super::super::measuring::Meter;
 use super::super::output::Output;
 use super::super::subjects::Subjects;
 use super::super::world::World;
@@ -26,7 +26,7 @@ fn world(folder: &Path, command: &[&str]) -> World {
         listeners: Vec::new(),
         bound: Vec::new(),
         socket_files: Vec::new(),
-        counts: Counts::default(),
+        meter: Meter::default(),
         checks: Checks::default(),
         subjects: Subjects::new().unwrap(),
         generations: BTreeMap::new(),

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub main_pid: u32,
     /// Name and address of each listener.
     pub listeners: Vec<(String, String)>,
+    /// The accept queue of each listener, where it is known.
+    pub queues: Vec<AcceptQueue>,
     /// When the pool was made.
     pub since: Monotonic,
     /// `starting`, `serving`, `degraded`, `down`, `reloading` or `stopping`.
@@ -46,6 +48,17 @@ pub struct Snapshot {
     pub workers: Vec<WorkerState>,
     /// Signals that listeners missed since the supervisor's start.
     pub missed_signals: u64,
+}
+
+/// The accept queue of a listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AcceptQueue {
+    /// The listener's address.
+    pub address: String,
+    /// Connections that nobody has accepted yet.
+    pub waiting: u32,
+    /// How many may wait.
+    pub backlog: u32,
 }
 
 /// A rollout under way.
@@ -137,8 +150,12 @@ pub struct WorkerState {
     pub status: Option<String>,
     /// Bytes.
     pub memory: Option<u64>,
-    /// Connections that it still holds, while draining.
+    /// Connections that it holds.
     pub connections: Option<u32>,
+    /// Processor time since its start.
+    pub cpu: Option<Duration>,
+    /// When that was seen.
+    pub measured: Option<Monotonic>,
 }
 
 /// The value itself, however often it is wrapped.
@@ -242,11 +259,16 @@ pub(super) fn snapshot(raw: &Raw) -> Snapshot {
         Some(Variant::Array(pairs)) => pairs.iter().filter_map(|pair| pair.try_into().ok()).collect(),
         Some(_) | None => Vec::new(),
     };
+    let queues = match app.0.get("AcceptQueues") {
+        Some(Variant::Array(queues)) => queues.iter().filter_map(accept_queue).collect(),
+        Some(_) | None => Vec::new(),
+    };
     Snapshot {
         app: app.text("Name"),
         version: app.text("Version"),
         main_pid: app.u32("MainPID"),
         listeners,
+        queues,
         since: app.instant("SinceUSec"),
         state: app.text("State"),
         status: app.text("Status"),
@@ -275,6 +297,11 @@ pub(super) fn snapshot(raw: &Raw) -> Snapshot {
     }
 }
 
+fn accept_queue(value: &Variant<'_>) -> Option<AcceptQueue> {
+    let (_, address, waiting, backlog) = <(String, String, u32, u32)>::try_from(value).ok()?;
+    Some(AcceptQueue { address, waiting, backlog })
+}
+
 fn slot(keys: &Keys<'_>) -> SlotState {
     SlotState {
         slot: keys.u32("slot"),
@@ -298,5 +325,7 @@ fn worker(keys: &Keys<'_>) -> WorkerState {
         status: keys.maybe_text("status"),
         memory: keys.maybe_u64("memory"),
         connections: keys.maybe_u32("connections"),
+        cpu: keys.maybe_u64("cpu").map(Duration::from_micros),
+        measured: keys.maybe_instant("measured"),
     }
 }

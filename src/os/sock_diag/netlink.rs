@@ -15,8 +15,6 @@ use crate::plan::Address;
 const BY_FAMILY: u16 = 20;
 /// Established, and close-wait: the peer has closed, the worker has not (bits of the kernel's TCP states).
 const CONNECTED: u32 = 1 << 1 | 1 << 8;
-/// The listening state, the same for unix sockets.
-const LISTENING: u32 = 1 << 10;
 /// Size of one read; the kernel fills at most this much.
 const BUFFER: usize = 32 * 1024;
 const HEADER: usize = 16;
@@ -62,19 +60,6 @@ pub(super) fn tcp_inode(local: SocketAddr, peer: SocketAddr) -> Option<u64> {
     inode
 }
 
-/// The queue of each TCP socket that listens at `address`.
-pub(super) fn tcp_queues(address: SocketAddr) -> Option<Vec<Queue>> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let mut queues = Vec::new();
-    ask(&inet_request(family, LISTENING, address.port())?, true, |message| {
-        let here = local_of(message).is_some_and(|local| local == (address.ip(), address.port()));
-        // Behind inet_diag_sockid and the time: the counters, which say this of a listening socket.
-        let queue = || Some(Queue { waiting: number(message, 56)?, backlog: number(message, 60)? });
-        queues.extend(here.then(queue).flatten());
-    })?;
-    Some(queues)
-}
-
 fn inet_request(family: i32, states: u32, port: u16) -> Option<Vec<u8>> {
     let mut request = vec![u8::try_from(family).ok()?, u8::try_from(libc::IPPROTO_TCP).ok()?, 0, 0];
     request.extend(states.to_ne_bytes());
@@ -90,16 +75,6 @@ pub(super) fn unix() -> Option<Vec<Row>> {
     let mut rows = Vec::new();
     ask(&unix_request(0, CONNECTED, SHOW_NAME), true, |message| rows.extend(unix_row(message)))?;
     Some(rows)
-}
-
-/// The queue of each unix socket that listens at `address`.
-pub(super) fn unix_queues(address: &Address) -> Option<Vec<Queue>> {
-    let mut queues = Vec::new();
-    ask(&unix_request(0, LISTENING, SHOW_NAME | SHOW_QUEUE), true, |message| {
-        let here = unix_row(message).is_some_and(|row| row.local == *address);
-        queues.extend(here.then(|| queue_in(message)).flatten());
-    })?;
-    Some(queues)
 }
 
 fn queue_in(message: &[u8]) -> Option<Queue> {

@@ -103,21 +103,3 @@ fn the_accept_queue_is_seen_and_a_backlog_that_a_worker_changed_too() {
         assert!(netlink::unix().is_none(), "netlink is here, but the queue is not known");
     }
 }
-
-#[test]
-fn the_accept_queue_is_found_by_its_address_alone() {
-    for address in ["127.0.0.1:0", "[::1]:0"] {
-        let listener = TcpListener::bind(address).unwrap();
-        listen(&listener, 17).unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let address = local_address(&listener).unwrap().unwrap();
-        assert_eq!(queue_at(&address), Some(Queue { waiting: 1, backlog: 17 }), "{address}");
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("socket");
-    let listener = UnixListener::bind(&path).unwrap();
-    listen(&listener, 9).unwrap();
-    let _clients: Vec<_> = (0..2).map(|_| UnixStream::connect(&path).unwrap()).collect();
-    assert_eq!(queue_at(&Address::Unix(path)), Some(Queue { waiting: 2, backlog: 9 }));
-    assert_eq!(queue_at(&Address::Unix("/nobody".into())), None);
-}
