@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::print::harmless;
 use super::state::Happening;
 use crate::time::{Monotonic, format_span};
@@ -113,7 +115,10 @@ impl Progress {
                 let (newcomer, old) = self.old(worker)?;
                 let took = format_span(now.since(old.since));
                 let words = match &happening.ended {
-                    Some(ended) => format!("old {}", crash_in_words(&harmless(ended))),
+                    Some(ended) => match happening.ended_signal.and_then(|it| Signal::try_from(it).ok()) {
+                        Some(signal) => format!("old crashed ({signal})"),
+                        None => format!("old {}", harmless(ended)),
+                    },
                     None if old.killed => format!("old killed after {took}"),
                     None => format!("old drained {took}"),
                 };
@@ -174,15 +179,6 @@ impl Progress {
     }
 }
 
-/// `killed by signal 6 (ABRT)` as `crashed (SIGABRT)`; other endings as they are.
-fn crash_in_words(ended: &str) -> String {
-    let name = ended.strip_prefix("killed by signal ").and_then(|signal| signal.split_once(" ("));
-    match name.and_then(|(_, name)| name.strip_suffix(')')) {
-        Some(name) => format!("crashed (SIG{name})"),
-        None => ended.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,29 +236,29 @@ mod tests {
     }
 
     /// The end of a line whose old worker drained from 0 to 2000 ms and ended so.
-    fn old_one(killed: bool, ended: Option<&str>) -> String {
+    fn old_one(killed: bool, ended: Option<&str>, ended_signal: Option<i32>) -> String {
         let mut progress = Progress::default();
         progress.happened(&event("worker-started", 9, None), at(0));
         progress.happened(&event("worker-draining", 2, None), at(0));
         if killed {
             assert_eq!(progress.happened(&event("worker-killed", 2, None), at(2000)), None);
         }
-        let exit = Happening { ended: ended.map(str::to_owned), ..event("worker-exited", 2, None) };
+        let exit =
+            Happening { ended: ended.map(str::to_owned), ended_signal, ..event("worker-exited", 2, None) };
         progress.happened(&exit, at(2000)).unwrap().text
     }
 
     #[test]
     fn an_old_worker_that_was_killed_or_crashed_did_not_drain() {
-        assert_eq!(old_one(true, None), "worker 2 started … old killed after 2s");
-        assert_eq!(
-            old_one(false, Some("killed by signal 6 (ABRT)")),
-            "worker 2 started … old crashed (SIGABRT)"
-        );
-        assert_eq!(
-            old_one(false, Some("exited with status 1")),
-            "worker 2 started … old exited with status 1"
-        );
-        assert_eq!(old_one(false, Some("killed by signal 64")), "worker 2 started … old killed by signal 64");
+        let told = |killed, ended, signal| {
+            let line = old_one(killed, ended, signal);
+            line.strip_prefix("worker 2 started … old ").unwrap().to_owned()
+        };
+        assert_eq!(told(true, None, None), "killed after 2s");
+        // The words are for people: what kind of end it was stands beside them.
+        assert_eq!(told(false, Some("whatever"), Some(6)), "crashed (SIGABRT)");
+        assert_eq!(told(false, Some("exited with status 1"), None), "exited with status 1");
+        assert_eq!(told(false, Some("killed by signal 64"), Some(64)), "killed by signal 64");
     }
 
     #[test]

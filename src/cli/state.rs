@@ -174,6 +174,10 @@ pub(crate) struct Happening {
     pub(crate) expected: Option<bool>,
     /// How it ended, if it was told to leave and ended in another way than it was told to.
     pub(crate) ended: Option<String>,
+    /// The signal that ended it, in that case.
+    pub(crate) ended_signal: Option<i32>,
+    /// The status that it exited with, in that case.
+    pub(crate) ended_status: Option<i32>,
     /// `done`, `failed` …, of a reload that finished.
     pub(crate) outcome: Option<String>,
     /// Why, in a word.

@@ -115,18 +115,14 @@ async fn serve(
     let (notices, _) = broadcast::channel(MAX_WAITING_NOTICES);
     let (findings, found) = mpsc::channel(MAX_FINDINGS);
     let (looks, looked_for) = mpsc::channel(1);
-    let gauge = Gauge::new(looks, world.meter.seen());
-    let hub = Hub::new(identity(plan, &world), seen, asks, notices.clone()).measured_by(gauge);
+    let hub = Hub::new(identity(plan, &world), seen, asks, notices.clone());
+    let hub = hub.measured_by(Gauge::new(looks, world.meter.seen()));
     world.messages = Some(hub.messages());
     let listener = dbus::bind(&private)
         .map_err(|error| Fatal::Setup(format!("failed to listen on {}: {error}", private.display())))?;
     let _private = Server::private(listener, hub.clone()).map_err(io_failed("serve the private socket"))?;
     let _bus = bus().map(|bus| Server::bus(bus, hub.clone()));
 
-    let watchdog = Watchdog::from_env().unwrap_or_else(|error| {
-        warn!("{error}");
-        None
-    });
     let supervisor = Supervisor {
         pool,
         world,
@@ -137,7 +133,7 @@ async fn serve(
         upward: Upward::new(),
         notifier: std::mem::take(out),
         upward_token: None,
-        watchdog,
+        watchdog: watchdog(),
         schedule: Schedule::default(),
         repeated: Repeated::default(),
         view,
@@ -158,6 +154,13 @@ async fn serve(
     clean_up(&supervisor.world, &private);
     *out = std::mem::take(&mut supervisor.notifier);
     failure.map_or(Ok(()), |reason| Err(Fatal::Hopeless(reason)))
+}
+
+fn watchdog() -> Option<Watchdog> {
+    Watchdog::from_env().unwrap_or_else(|error| {
+        warn!("{error}");
+        None
+    })
 }
 
 /// The app has a supervisor.

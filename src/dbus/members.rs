@@ -135,6 +135,7 @@ pub(super) static APP: Interface = Interface {
                 ("cause", "s"),
                 ("text", "s"),
                 ("expected", "b"),
+                ("ended", "a{sv}"),
             ],
         ),
         signal("SlotWaiting", &[("slot", "u"), ("delay_usec", "t")]),

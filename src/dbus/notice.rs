@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::members::APP_NAME;
 use super::members::APP_PATH;
+use super::properties::Dict;
 use super::words::outcome_word;
-use crate::pool::{Announcement, Cause, GenerationId, Slot, Verdict, View, WorkerId, farewell};
-use zbus::Message;
+use crate::pool::{Announcement, Cause, Exit, GenerationId, Slot, Verdict, View, WorkerId};
+use zbus::{Message, Variant};
 
 /// How a worker is named in a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,8 +126,9 @@ impl Notice {
             Self::WorkerStuck(label, cause) => because("WorkerStuck", label, cause),
             Self::WorkerExited(label, cause, expected, ended) => {
                 let (slot, generation, pid, worker) = about(label);
-                let (word, text) = (cause.word(), farewell(cause, ended.as_ref()));
-                signal("WorkerExited").build(&(slot, generation, pid, worker, word, text, *expected))
+                let (word, text) = (cause.word(), cause.to_string());
+                let ended = ended.as_ref().map(ended_dict).unwrap_or_default();
+                signal("WorkerExited").build(&(slot, generation, pid, worker, word, text, *expected, ended))
             }
             Self::SlotWaiting(slot, delay) => signal("SlotWaiting").build(&(slot.0, micros(delay))),
             Self::SlotFailed(slot, cause) => {
@@ -150,6 +152,22 @@ impl Notice {
     }
 }
 
+/// How a worker ended.
+fn ended_dict(ended: &Cause) -> Dict {
+    let mut dict = Dict::from([
+        ("cause", Variant::from(ended.word().to_owned())),
+        ("text", Variant::from(ended.to_string())),
+    ]);
+    if let Cause::Exit(exit) = ended {
+        match exit {
+            Exit::Code(status) => drop(dict.insert("status", Variant::from(*status))),
+            Exit::Signal(signal) => drop(dict.insert("signal", Variant::from(*signal))),
+            Exit::Unknown => {}
+        }
+    }
+    dict
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +186,7 @@ mod tests {
             Notice::WorkerDraining(label, Cause::Replaced),
             Notice::WorkerKilled(label, Cause::Oom),
             Notice::WorkerStuck(label, Cause::Replaced),
-            Notice::WorkerExited(label, Cause::Oom, false, None),
+            Notice::WorkerExited(label, Cause::Replaced, true, Some(Cause::Exit(Exit::Signal(6)))),
             Notice::SlotWaiting(Slot(1), span),
             Notice::SlotFailed(Slot(1), Cause::Watchdog),
             Notice::ReloadStarted(generation),

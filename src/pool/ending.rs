@@ -11,8 +11,6 @@ use crate::plan::Stop;
 const KILL: i32 = 9;
 /// A status above it is how shells and the JVM tell the signal that ended them (systemd.exec(5), exit status).
 const SIGNAL_STATUS: i32 = 128;
-/// Between why a worker is gone and how it ended.
-const JOINT: &str = ", and ";
 
 impl Worker {
     /// How it ended, if it was told to leave and ended in another way than it was told to.
@@ -48,7 +46,7 @@ impl Worker {
 pub fn farewell(cause: &Cause, ended: Option<&Cause>) -> String {
     match ended {
         None => cause.to_string(),
-        Some(ended) => format!("{cause}{JOINT}{}", how_it_ended(ended)),
+        Some(ended) => format!("{cause}, and {}", how_it_ended(ended)),
     }
 }
 
@@ -57,38 +55,19 @@ pub(super) fn how_it_ended(ended: &Cause) -> String {
     if matches!(ended, Cause::Exit(Exit::Code(_))) { ended.to_string() } else { format!("was {ended}") }
 }
 
-/// The two parts of a [`farewell`]: why, and how it ended.
-#[must_use]
-pub fn parts_of_farewell(words: &str) -> (&str, Option<&str>) {
-    let whole = (words, None);
-    let Some((cause, tail)) = words.rsplit_once(JOINT) else { return whole };
-    let ended = tail.strip_prefix("was ").unwrap_or(tail);
-    let known = ["exited with status ", "killed by "].iter().any(|start| ended.starts_with(start));
-    if known { (cause, Some(ended)) } else { whole }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_words_of_an_end_are_read_back_in_two_parts() {
-        for ended in [Cause::Exit(Exit::Code(1)), Cause::Exit(Exit::Signal(6)), Cause::Oom] {
-            let words = farewell(&Cause::Restarted, Some(&ended));
-            let told = ended.to_string();
-            assert_eq!(
-                parts_of_farewell(&words),
-                ("was restarted by request", Some(told.as_str())),
-                "{words}"
-            );
+    fn a_farewell_says_why_and_how_where_that_is_worth_a_word() {
+        let words = |ended: &Cause| farewell(&Cause::Restarted, Some(ended));
+        for (ended, how) in [
+            (Cause::Exit(Exit::Signal(6)), "was killed by signal 6 (ABRT)"),
+            (Cause::Exit(Exit::Code(1)), "exited with status 1"),
+        ] {
+            assert_eq!(words(&ended), format!("was restarted by request, and {how}"));
         }
-        let words = farewell(&Cause::Restarted, Some(&Cause::Exit(Exit::Signal(6))));
-        assert_eq!(words, "was restarted by request, and was killed by signal 6 (ABRT)");
-        assert_eq!(parts_of_farewell(&farewell(&Cause::Age, None)), ("reached its lifetime", None));
-        let sick = Cause::Unhealthy("no, and no again".into());
-        assert_eq!(
-            parts_of_farewell(&sick.to_string()),
-            ("failed its health checks: no, and no again", None)
-        );
+        assert_eq!(farewell(&Cause::Age, None), "reached its lifetime");
     }
 }

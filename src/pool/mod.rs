@@ -26,7 +26,7 @@ mod worker;
 
 pub use command::{Command, ScaleTo};
 pub use effect::{Announcement, Effect, Warning};
-pub use ending::{farewell, parts_of_farewell};
+pub use ending::farewell;
 pub use event::{Event, Exit, Notification, ReadySign, SpawnFailure};
 pub use ids::{GenerationId, RequestId, Slot, WorkerId};
 pub use machine::Pool;

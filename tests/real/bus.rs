@@ -57,6 +57,18 @@ fn busctl_shows_an_app_to_everyone() {
                 ask(&format!("get-property {NAME} /org/ganger1/worker/1 org.ganger1.Worker State PID"));
             let pid: u64 = slot.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
             assert!(slot.starts_with("s \"ready\"") && site::workers(&host).contains(&pid), "{slot}");
+            let used = ask(&format!(
+                "get-property {NAME} /org/ganger1/worker/1 org.ganger1.Worker CPUUsageNSec Memory Connections"
+            ));
+            let used: Vec<u64> =
+                used.lines().filter_map(|line| line.split(' ').nth(1)?.parse().ok()).collect();
+            let [cpu, memory, 0] = used[..] else { panic!("{}: {used:?}", host.title()) };
+            assert!(cpu < 60_000_000_000, "{}: {cpu} ns", host.title());
+            assert!((100_000..1 << 30).contains(&memory), "{}: {memory} bytes", host.title());
+            let queues = ask(&format!("get-property {} AcceptQueues", site::APP));
+            assert!(queues.starts_with("a(ssuu) ") && queues != "a(ssuu) 0", "{}: {queues}", host.title());
+            let status = host.ok(&as_whom("ganger status --json myapp"));
+            assert!(!status.contains("\"memory\": null") && status.contains("\"backlog\""), "{status}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zbus::Message;
 
 use super::super::members::APP_NAME;
-use crate::pool::parts_of_farewell;
+use super::snapshot::{Ending, Raw, ending};
 
 /// One signal of `org.ganger1.App`. Fields that a signal does not have are `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,7 +29,7 @@ pub struct Happening {
     /// Whether the worker was told to leave (`WorkerExited`).
     pub expected: Option<bool>,
     /// How it ended, if it was told to leave and ended in another way (`WorkerExited`).
-    pub ended: Option<String>,
+    pub ended: Option<Ending>,
     /// What an app said, as JSON (`Message`).
     pub json: Option<String>,
     /// How many signals were missed (`SignalsMissed`).
@@ -60,13 +60,20 @@ impl Happening {
                 (happening.word, happening.text) = (Some(word), Some(text));
             }
             "WorkerExited" => {
-                let (slot, generation, pid, worker, word, text, expected) =
-                    body.deserialize::<(u32, u64, u32, u64, String, String, bool)>().ok()?;
+                type Exited = (u32, u64, u32, u64, String, String, bool);
+                let read = body.deserialize::<(u32, u64, u32, u64, String, String, bool, Raw)>();
+                let (slot, generation, pid, worker, word, text, expected, ended) = match read {
+                    Ok(all) => all,
+                    // An older supervisor does not say how.
+                    Err(_) => {
+                        let (slot, generation, pid, worker, word, text, expected) =
+                            body.deserialize::<Exited>().ok()?;
+                        (slot, generation, pid, worker, word, text, expected, Raw::new())
+                    }
+                };
                 happening.about((slot, generation, pid, worker));
-                // The signal's arguments stay what they were: how it ended stands in the words.
-                let (why, ended) = if expected { parts_of_farewell(&text) } else { (text.as_str(), None) };
-                (happening.word, happening.text) = (Some(word), Some(why.to_owned()));
-                (happening.expected, happening.ended) = (Some(expected), ended.map(str::to_owned));
+                (happening.word, happening.text) = (Some(word), Some(text));
+                (happening.expected, happening.ended) = (Some(expected), ending(&ended));
             }
             "Message" => {
                 let (slot, generation, pid, worker, json) =
@@ -109,5 +116,22 @@ impl Happening {
             _ => return None,
         }
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::Message;
+
+    use super::*;
+    use crate::dbus::members::APP_PATH;
+
+    #[test]
+    fn an_end_told_by_an_older_supervisor_is_read_as_well() {
+        let body = (2u32, 1u64, 4711u32, 9u64, "restart", "was restarted by request", true);
+        let message = Message::signal(APP_PATH, APP_NAME, "WorkerExited").build(&body).unwrap();
+        let happening = Happening::read(&message).unwrap();
+        assert_eq!((happening.slot, happening.expected, happening.ended), (Some(2), Some(true), None));
+        assert_eq!(happening.word.as_deref(), Some("restart"));
     }
 }

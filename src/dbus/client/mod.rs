@@ -25,7 +25,7 @@ use super::{Origin, Wish};
 use crate::pool::{Command, Outcome, ScaleTo, Slot};
 
 pub use happening::Happening;
-pub use snapshot::{AcceptQueue, Failure, LastReload, Reloading, SlotState, Snapshot, WorkerState};
+pub use snapshot::{AcceptQueue, Ending, Failure, LastReload, Reloading, SlotState, Snapshot, WorkerState};
 
 /// Signals that wait in a client before its socket is no longer read.
 const QUEUE: Option<NonZeroUsize> = NonZeroUsize::new(64);

@@ -112,6 +112,19 @@ pub struct Failure {
     pub ended: Monotonic,
 }
 
+/// How a worker ended that was told to leave and ended in another way than it was told to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ending {
+    /// One word: `exit`, `signal` or `oom`.
+    pub cause: String,
+    /// The same in words.
+    pub text: String,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its exit status.
+    pub status: Option<i32>,
+}
+
 /// One slot.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SlotState {
@@ -250,6 +263,18 @@ fn keys(raw: &Raw) -> Keys<'_> {
 /// The worker that a verdict names.
 pub(super) fn failure(raw: &Raw) -> Option<Failure> {
     keys(raw).failure()
+}
+
+/// How a worker ended, if that is worth a word.
+pub(super) fn ending(raw: &Raw) -> Option<Ending> {
+    let keys = keys(raw);
+    let number = |key| i32::try_from(*keys.0.get(key)?).ok();
+    (!keys.0.is_empty()).then(|| Ending {
+        cause: keys.text("cause"),
+        text: keys.text("text"),
+        signal: number("signal"),
+        status: number("status"),
+    })
 }
 
 /// Reads `GetAll` of `org.ganger1.App`.
