@@ -61,9 +61,9 @@ pub(crate) fn slots(user_mode: bool, app: &str) -> Vec<u32> {
     let Ok(app) = AppName::new(app) else { return Vec::new() };
     let Some(socket) = Places::of_app(user_mode, &app).socket_of(&app) else { return Vec::new() };
     let asked = async {
-        let asked = async { Supervisor::connect(&socket, SLOTS_DEADLINE).await?.state().await };
-        let state = tokio::time::timeout(SLOTS_DEADLINE, asked).await.ok().and_then(Result::ok);
-        Ok(state.map(|state| state.slots.iter().map(|slot| slot.slot).collect()).unwrap_or_default())
+        let asked = async { Supervisor::connect(&socket, SLOTS_DEADLINE).await?.slots().await };
+        let slots = tokio::time::timeout(SLOTS_DEADLINE, asked).await.ok().and_then(Result::ok);
+        Ok(slots.unwrap_or_default())
     };
     super::context::block_on(asked).unwrap_or_default()
 }

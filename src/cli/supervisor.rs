@@ -96,6 +96,11 @@ impl Supervisor {
         Ok(app_state(self.client.view(self.patience).await?))
     }
 
+    /// The numbers of its slots; what its workers use is not looked at.
+    pub(crate) async fn slots(&mut self) -> Result<Vec<u32>, Trouble> {
+        Ok(self.client.slots(self.patience).await?)
+    }
+
     /// Has it tell what happens from now on.
     pub(crate) async fn watch(&mut self) -> Result<(), Trouble> {
         Ok(self.client.watch(self.patience).await?)

@@ -145,7 +145,9 @@ impl Look {
 impl World {
     /// Has a look taken at what the workers use, unless one is being taken.
     pub(super) fn look_at_usage(&mut self) {
-        if self.meter.looking.as_ref().is_some_and(|looking| !looking.is_finished()) {
+        let is_looking = self.meter.looking.as_ref().is_some_and(|looking| !looking.is_finished());
+        // Who asked when a look was all but over has it by now.
+        if is_looking || clock::now() < self.meter.seen.borrow().good_until {
             return;
         }
         let running = |process: &Process| matches!(process.state, ProcessState::Running(_));

@@ -72,6 +72,15 @@ async fn a_look_that_never_comes_leaves_a_client_without_what_is_measured_only()
 }
 
 #[tokio::test]
+async fn the_slots_alone_are_told_without_a_look() {
+    let mut fake = Fake::new();
+    let (mut asked, _looks) = fake.measured();
+    let _server = fake.serve();
+    assert_eq!(fake.client().await.slots(PATIENCE).await.unwrap(), [0, 1]);
+    assert!(asked.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn a_view_that_changed_is_seen_by_the_next_look() {
     let fake = Fake::new();
     let _server = fake.serve();

@@ -251,9 +251,14 @@ impl<'a> Keys<'a> {
     }
 
     fn rows(&self, key: &str) -> Vec<Keys<'a>> {
-        let Some(Variant::Array(rows)) = self.0.get(key).copied() else { return Vec::new() };
-        rows.iter().map(Keys::of).collect()
+        self.0.get(key).map(|value| rows(value)).unwrap_or_default()
     }
+}
+
+/// `aa{sv}`
+fn rows<'a>(value: &'a Variant<'a>) -> Vec<Keys<'a>> {
+    let Variant::Array(rows) = bare(value) else { return Vec::new() };
+    rows.iter().map(Keys::of).collect()
 }
 
 fn keys(raw: &Raw) -> Keys<'_> {
@@ -275,6 +280,11 @@ pub(super) fn ending(raw: &Raw) -> Option<Ending> {
         signal: number("signal"),
         status: number("status"),
     })
+}
+
+/// Reads the property `Slots`.
+pub(super) fn slot_numbers(slots: &OwnedVariant) -> Vec<u32> {
+    rows(slots).iter().map(|keys| keys.u32("slot")).collect()
 }
 
 /// Reads `GetAll` of `org.ganger1.App`.
