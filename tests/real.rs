@@ -8,6 +8,9 @@
     reason = "a test fails by panicking, in its helping functions as well"
 )]
 
+#[path = "asked/answer.rs"]
+#[expect(dead_code, reason = "made for tests/asked.rs")]
+mod answer;
 #[path = "real/bus.rs"]
 mod bus;
 #[path = "real/command_line.rs"]
@@ -18,6 +21,8 @@ mod crash;
 mod faults;
 #[path = "real/harness.rs"]
 mod harness_itself;
+#[path = "asked/ledger.rs"]
+mod ledger;
 #[path = "real/limits.rs"]
 mod limits;
 #[path = "real/logs.rs"]
@@ -34,7 +39,11 @@ mod remote;
 mod site;
 #[path = "real/slots.rs"]
 mod slots;
+#[path = "real/storm.rs"]
+mod storm;
 #[path = "real/user.rs"]
 mod user;
+#[path = "asked/wish.rs"]
+mod wish;
 #[path = "real/worker.rs"]
 mod worker;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::client::{Call, Ending};
+use super::answer::{Call, Ending};
 
 /// A wish that was taken in.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub(crate) struct Ledger {
 
 /// `4 workers` as 4.
 fn count(text: &str) -> u32 {
-    text.split(' ').next().unwrap().parse().unwrap()
+    text.split(' ').next().expect("a number").parse().expect("a number")
 }
 
 fn in_words(count: u32) -> String {
@@ -92,12 +92,12 @@ impl Ledger {
         } else if let Some((_, generation)) =
             text.split_once("reloading to generation ").or_else(|| text.split_once("workers, as generation "))
         {
-            let generation = generation.trim().parse().unwrap();
+            let generation = generation.trim().parse().expect("a number");
             let last = self.rollouts.last().map_or(1, |last| last.generation);
             assert_eq!(generation, last + 1, "a generation out of order: {text}");
             self.rollouts.push(Rollout { line, generation, done: false });
         } else if let Some((before, _)) = text.split_once(" serves with ") {
-            let generation: u64 = before.rsplit(' ').next().unwrap().parse().unwrap();
+            let generation: u64 = before.rsplit(' ').next().expect("a number").parse().expect("a number");
             let last = self.rollouts.last_mut().filter(|last| last.generation == generation && !last.done);
             last.unwrap_or_else(|| panic!("nobody began this: {text}")).done = true;
         }
@@ -114,10 +114,11 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// What every client was told is what was taken in and done; nothing was taken in that nobody asked for.
-    pub(crate) fn compare(&self, calls: &[Call]) {
+    /// What every client was told is what was taken in and done; nothing was taken in that nobody asked for, but
+    /// for what is in `besides`.
+    pub(crate) fn compare(&self, calls: &[Call], besides: &[&str]) {
         let mut by_asker: BTreeMap<(u32, String), Asker<'_>> = BTreeMap::new();
-        for entry in &self.entries {
+        for entry in self.entries.iter().filter(|entry| !besides.contains(&entry.words.as_str())) {
             by_asker.entry((entry.pid, entry.words.clone())).or_default().0.push(entry);
         }
         for call in calls.iter().filter(|call| !call.wish.only_looks()) {

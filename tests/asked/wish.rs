@@ -69,14 +69,15 @@ impl Wish {
     }
 
     /// Words of the command line behind `ganger`.
-    pub(crate) fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self, app: &str) -> Vec<String> {
         let verb = self.verb();
-        let app = |slot: &Option<u64>| slot.map_or_else(|| "app".to_owned(), |slot| format!("app:{slot}"));
+        let slot_of =
+            |slot: &Option<u64>| slot.map_or_else(|| app.to_owned(), |slot| format!("{app}:{slot}"));
         let line = match self {
-            Self::Reload | Self::Status | Self::Events => format!("{verb} --json app"),
-            Self::Scale(to) => format!("{verb} --json app {to}"),
-            Self::Restart(slot) | Self::Reset(slot) => format!("{verb} --json {}", app(slot)),
-            Self::Signal(slot, name) => format!("{verb} --json {} {name}", app(slot)),
+            Self::Reload | Self::Status | Self::Events => format!("{verb} --json {app}"),
+            Self::Scale(to) => format!("{verb} --json {app} {to}"),
+            Self::Restart(slot) | Self::Reset(slot) => format!("{verb} --json {}", slot_of(slot)),
+            Self::Signal(slot, name) => format!("{verb} --json {} {name}", slot_of(slot)),
         };
         line.split(' ').map(str::to_owned).collect()
     }

@@ -139,7 +139,7 @@ fn another_machine_is_asked_by_ssh_and_answers_with_its_own_words_and_exit_codes
     for debian in [Debian::Bookworm, Debian::Trixie] {
         let boot = Boot::debian(debian, "-H by a real sshd").packages(&["openssh-server"]);
         let Some(host) = boot.start() else { return };
-        site::install_scripted(&host, "--notify", "workers = 2\n");
+        site::install_scripted(&host, "--notify", "workers = 2\nreload.bake = \"0s\"\n");
         site::first_request(&host);
         site::wait_for_status(&host, "2/2 workers ready, generation 1");
         open_the_door(&host);
