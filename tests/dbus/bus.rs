@@ -16,20 +16,20 @@ use zbus::{Connection, Message, MessageStream};
 
 use crate::fake::{Fake, PATIENCE, busctl, run, stdout, usage};
 
-const NAME: &str = "org.ganger1.my_2dapp";
+pub(crate) const NAME: &str = "org.ganger1.my_2dapp";
 const POLICY: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/root/usr/share/dbus-1/system.d/org.ganger1.conf");
 
 /// A dbus-daemon that is killed with the test.
-struct Daemon {
+pub(crate) struct Daemon {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Daemon {
     /// A bus as strict as the system's (nobody owns a name, nobody calls a method, but by ganger's policy),
     /// where the test may also be polkit.
-    fn start(directory: &Path) -> Self {
+    pub(crate) fn start(directory: &Path) -> Self {
         let address = format!("unix:path={}", directory.join("bus").display());
         let config = directory.join("bus.conf");
         let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
@@ -68,7 +68,7 @@ impl Drop for Daemon {
 }
 
 /// A client of the bus that is told of every signal.
-async fn listener(address: &str) -> (Connection, MessageStream) {
+pub(crate) async fn listener(address: &str) -> (Connection, MessageStream) {
     let connection = zbus::connection::Builder::address(address).build().await.unwrap();
     let rule = zbus::MatchRule::builder().msg_type(Type::Signal).build().unwrap();
     let stream = MessageStream::for_match_rule(rule, &connection, None).await.unwrap();
@@ -93,7 +93,7 @@ async fn signal(stream: &mut MessageStream, member: &str) -> Message {
 }
 
 /// Waits until the app's name has an owner other than `before`.
-async fn owned(stream: &mut MessageStream, before: &str) {
+pub(crate) async fn owned(stream: &mut MessageStream, before: &str) {
     loop {
         let changed = signal(stream, "NameOwnerChanged").await;
         let (name, _, new) = changed.body().deserialize::<(String, String, String)>().unwrap();
@@ -113,7 +113,7 @@ fn as_nobody(address: &str, arguments: &str) -> Process {
 }
 
 /// A directory that everyone may enter.
-fn open_directory(fake: &Fake) -> &Path {
+pub(crate) fn open_directory(fake: &Fake) -> &Path {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(fake.directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     fake.directory.path()

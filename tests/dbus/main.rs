@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test may")]
 #![expect(clippy::disallowed_types, reason = "the macro of the test's polkit uses one")]
 
+mod arguments;
 mod bus;
 mod documents;
 mod fake;
