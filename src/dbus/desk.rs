@@ -1,6 +1,6 @@
-//! Where one connection's calls are answered: looking at once, wishes when their verdict is there. Calls are
-//! read one by one, and the next is not read before the answer to a look is written, so a caller that does not
-//! read holds up nobody but itself. It decides no permission and no outcome.
+//! Where one connection's calls are answered: looking at once, or when what workers use was looked at; wishes when
+//! their verdict is there. Calls are read one by one, and the next is not read before the answer to a look is
+//! written, so a caller that does not read holds up nobody but itself. It decides no permission and no outcome.
 
 use std::pin::Pin;
 use std::sync::Arc;
