@@ -84,7 +84,7 @@ fn put<'s>(bytes: &mut Vec<u8>, signature: &'s str, filling: Filling<'_>) -> &'s
             }
             return &rest[1..];
         }
-        other => panic!("no type {other}"),
+        other => unreachable!("no type {other}"),
     }
     rest
 }
