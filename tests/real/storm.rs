@@ -3,7 +3,7 @@
 //! accepted last; `tests/asked.rs` does the same at length, without systemd.
 
 use crate::answer::{self, Call, Ending, Way};
-use crate::ledger::Ledger;
+use crate::ledger::{LAST_WORDS, Ledger};
 use crate::site;
 use crate::wish::{Chance, Wish};
 use harness::{Host, both};
@@ -80,11 +80,13 @@ fn the_last_accepted_of_many_wishes_holds_and_everybody_is_answered() {
         let calls = all_at_once(&host, seed);
         // Answered when all that waits is done, and changes nothing.
         host.wait_for("the last", || host.run("ganger scale myapp +0").code == 0);
+        host.ok("ganger scale myapp -0");
+        host.wait_for_log("myapp.service", LAST_WORDS);
         let log: Vec<String> = host.journal("myapp.service").lines().map(str::to_owned).collect();
         let ledger = Ledger::read(&log, WORKERS);
         assert!(ledger.len() > CALLS / 3, "{}: {} taken in", host.title(), ledger.len());
         // Those that the test itself asked for are of no client.
-        ledger.compare(&calls, &["scaling up by 0 workers"]);
+        ledger.compare(&calls, &["scaling up by 0 workers", LAST_WORDS]);
         let status = site::status(&host);
         assert_eq!(status["wanted"], ledger.wanted, "{}: {status}", host.title());
         assert_eq!(status["generation"], ledger.generation(), "{}: {status}", host.title());
