@@ -4,6 +4,8 @@
 //! Nothing is kept for anybody who is not there: a message to a slot without a worker is dropped, and so is one
 //! that nobody outside listens for. A worker that floods others, or listeners, makes only itself unheard.
 
+use std::sync::Arc;
+
 use tracing::debug;
 
 use crate::dbus::{MAX_MESSAGE_BYTES, Notice, WorkerLabel};
@@ -33,7 +35,8 @@ impl World {
             return;
         }
         // The last listener may have gone just now.
-        let _ = messages.send(Notice::Message(WorkerLabel { worker, slot, generation, pid }, json));
+        let message = Notice::Message(WorkerLabel { worker, slot, generation, pid }, json);
+        let _ = messages.send(Arc::new(message));
     }
 
     /// From one worker to others. Those that are leaving get no more.

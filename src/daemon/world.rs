@@ -64,7 +64,7 @@ pub(super) struct World {
     /// The primary's side of Node's cluster protocol, once a plan wants it.
     pub(super) node: Option<NodeSide>,
     /// Where what apps say goes, once there are ways to listen.
-    pub(super) messages: Option<broadcast::Sender<Notice>>,
+    pub(super) messages: Option<broadcast::Sender<Arc<Notice>>>,
     /// What was said and need not be said again.
     pub(super) said: BTreeSet<String>,
 }

@@ -43,19 +43,21 @@ pub(super) fn tell(connection: Connection, hub: Hub, hears: Hears) -> impl Futur
 }
 
 type Notices = broadcast::Receiver<Notice>;
+type Messages = broadcast::Receiver<Arc<Notice>>;
 
 /// The next thing to say; what happens goes before what is said.
-async fn next_notice(notices: &mut Notices, messages: &mut Option<Notices>) -> Result<Notice, RecvError> {
+async fn next_notice(notices: &mut Notices, messages: &mut Option<Messages>) -> Result<Notice, RecvError> {
     let Some(messages) = messages else { return notices.recv().await };
     match first(notices.recv(), messages.recv()).await {
-        First::Left(notice) | First::Right(notice) => notice,
+        First::Left(notice) => notice,
+        First::Right(message) => message.map(Arc::unwrap_or_clone),
     }
 }
 
 async fn go_on(
     connection: Connection,
     hub: Hub,
-    (mut notices, mut messages): (Notices, Option<Notices>),
+    (mut notices, mut messages): (Notices, Option<Messages>),
     view: ViewReceiver,
     mut told: Arc<View>,
 ) {

@@ -136,7 +136,8 @@ pub struct Hub {
     view: watch::Receiver<Arc<View>>,
     asks: mpsc::Sender<Ask>,
     notices: broadcast::Sender<Notice>,
-    messages: broadcast::Sender<Notice>,
+    /// Behind a pointer: room for the many that may wait is taken at once.
+    messages: broadcast::Sender<Arc<Notice>>,
     gauge: Gauge,
     in_flight: Arc<Semaphore>,
     missed: Arc<AtomicU64>,
@@ -174,7 +175,7 @@ impl Hub {
     /// Where the daemon puts each [`Notice::Message`]: only listeners on the private socket who may change
     /// something get them. Without any there is no receiver.
     #[must_use]
-    pub fn messages(&self) -> broadcast::Sender<Notice> {
+    pub fn messages(&self) -> broadcast::Sender<Arc<Notice>> {
         self.messages.clone()
     }
 

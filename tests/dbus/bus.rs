@@ -188,7 +188,7 @@ async fn what_an_app_says_never_goes_to_the_bus() {
     fake.notices.send(Notice::Stopping).unwrap();
     signal(&mut stream, "Stopping").await;
     let message = Notice::Message(crate::fake::label(), "1".to_owned());
-    assert!(fake.hub.messages().send(message).is_err(), "somebody listens");
+    assert!(fake.hub.messages().send(std::sync::Arc::new(message)).is_err(), "somebody listens");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
 
 use ganger::dbus::{MAX_WAITING_MESSAGES, Notice};
 
@@ -18,7 +19,7 @@ async fn who_may_change_something_is_told_what_an_app_says() {
     let _server = fake.serve();
     let mut client = fake.client().await;
     client.watch(PATIENCE).await.unwrap();
-    fake.hub.messages().send(says("{\"job\":[1,null]}")).unwrap();
+    fake.hub.messages().send(Arc::new(says("{\"job\":[1,null]}"))).unwrap();
     let told = client.happening().await.unwrap();
     assert_eq!(
         (told.name.as_str(), told.slot, told.pid, told.worker),
@@ -33,7 +34,7 @@ async fn a_client_that_did_not_ask_is_told_nothing() {
     let _server = fake.serve();
     let mut client = fake.client().await;
     client.view(PATIENCE).await.unwrap();
-    assert!(fake.hub.messages().send(says("1")).is_err(), "somebody listens");
+    assert!(fake.hub.messages().send(Arc::new(says("1"))).is_err(), "somebody listens");
 }
 
 #[tokio::test]
@@ -59,7 +60,7 @@ async fn another_user_is_told_what_happens_and_not_what_an_app_says() {
     });
     // Until the listener is there, what is told is lost: tell it again, the message first.
     let line = loop {
-        let _ = fake.hub.messages().send(says("\"secret\""));
+        let _ = fake.hub.messages().send(Arc::new(says("\"secret\"")));
         let _ = fake.notices.send(Notice::PoolReady);
         if let Ok(line) = tokio::time::timeout(std::time::Duration::from_millis(20), &mut first).await {
             break line.unwrap();
@@ -79,7 +80,7 @@ async fn a_flood_of_messages_is_counted_as_missed_and_hides_no_other_signal() {
     // All at once, before the server's task can run: the bounded channel keeps the newest.
     fake.notices.send(Notice::PoolReady).unwrap();
     for number in 0..MAX_WAITING_MESSAGES + 9 {
-        fake.hub.messages().send(says(&number.to_string())).unwrap();
+        fake.hub.messages().send(Arc::new(says(&number.to_string()))).unwrap();
     }
     fake.notices.send(Notice::Stopping).unwrap();
     let mut told = Vec::new();
