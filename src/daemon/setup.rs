@@ -141,6 +141,7 @@ async fn serve(
         findings,
         interrupted: false,
         unpublished: false,
+        rest_at: None,
         left: None,
     };
     let (mut supervisor, failure) = event_loop::run(supervisor, effects, asked, found, looked_for)

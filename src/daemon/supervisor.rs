@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, warn};
@@ -28,6 +29,8 @@ use super::world::World;
 const MAX_FACTS_AT_ONCE: usize = 16_384;
 /// Looks at the watched descriptors before the other sources get their turn.
 const MAX_LOOKS_AT_ONCE: usize = 16;
+/// How long telling everyone of a pool that is ready, or of a reload that is done, may go on.
+const UNREST: Duration = Duration::from_millis(200);
 /// Answers of probes that wait to be taken in.
 pub(super) const MAX_FINDINGS: usize = 256;
 
@@ -69,6 +72,8 @@ pub(super) struct Supervisor {
     pub(super) interrupted: bool,
     /// The pool took in a fact since everyone who looks was told.
     pub(super) unpublished: bool,
+    /// When what the work before has left in memory is given back.
+    pub(super) rest_at: Option<Monotonic>,
     /// Set when the pool ordered to leave: with a reason when it failed as a whole.
     pub(super) left: Option<Option<String>>,
 }
@@ -142,6 +147,7 @@ impl Supervisor {
             self.watchdog.as_ref().map(Watchdog::next_ping),
             self.upward.next_deadline(),
             self.schedule.next_look(),
+            self.rest_at,
         ]
         .into_iter()
         .flatten()
@@ -178,6 +184,10 @@ impl Supervisor {
         if std::mem::take(&mut self.unpublished) {
             self.follow_calendar();
             self.publish();
+        }
+        // The last thing before the sleep: what ran until here is not needed either.
+        if self.rest_at.take_if(|at| *at <= clock::now()).is_some() {
+            memory::give_back();
         }
     }
 
@@ -266,7 +276,9 @@ impl Supervisor {
                 }
             }
             // Reading a configuration and starting a pool is over; what comes now is mostly sleep.
-            Announcement::PoolReady | Announcement::ReloadFinished { .. } => memory::give_back(),
+            Announcement::PoolReady | Announcement::ReloadFinished { .. } => {
+                self.rest_at = Some(clock::now() + UNREST);
+            }
             Announcement::WorkerStarted { .. }
             | Announcement::WorkerKilled { .. }
             | Announcement::WorkerStuck { .. }
