@@ -235,6 +235,13 @@ fn fifty_unreliable_clients_get_definite_answers_and_the_last_accepted_wish_hold
     let state = status(&run);
     assert_eq!(state.get("wanted").unwrap(), ledger.wanted, "after {last:?}: {state}");
     assert_eq!(state.get("generation").unwrap(), ledger.generation(), "{state}");
+    // Slots that somebody stopped run again: the table is to be of all that are wanted.
+    let slots: Vec<String> = (0..ledger.wanted).map(|slot| format!("app:{slot}")).collect();
+    if !slots.is_empty() {
+        let words: Vec<&str> = ["start"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+        let started = run.client(&words);
+        assert!(started.status.success(), "{started:?}");
+    }
     let mut census = (None, BTreeSet::new());
     let equal = harness::wait_until(|| {
         census = (settled(&status(&run)), run.left_behind().into_iter().collect());
@@ -251,7 +258,7 @@ fn fifty_unreliable_clients_get_definite_answers_and_the_last_accepted_wish_hold
     for way in [Way::CommandLine, Way::Busctl, Way::Private, Way::Bus] {
         assert!(answered().any(|(by, _, _)| *by == way), "nobody was answered by {way:?}: {endings:?}");
     }
-    for verb in ["reload", "scale", "restart", "signal", "reset", "status"] {
+    for verb in ["reload", "scale", "restart", "signal", "reset", "stop", "start", "status"] {
         assert!(answered().any(|(_, asked, _)| *asked == verb), "{verb} was never answered: {endings:?}");
     }
     run.stop();

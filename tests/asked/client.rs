@@ -97,6 +97,10 @@ async fn ask(connection: &zbus::Connection, to: Option<&str>, wish: &Wish) -> En
             let slot: i32 = slot.parse().unwrap();
             connection.call_method(to, at, Some(app), method, &slot).await
         }
+        ["u", slot] => {
+            let slot: u32 = slot.parse().unwrap();
+            connection.call_method(to, at, Some(app), method, &slot).await
+        }
         ["is", slot, name] => {
             let slot: i32 = slot.parse().unwrap();
             connection.call_method(to, at, Some(app), method, &(slot, name)).await

@@ -160,9 +160,11 @@ impl Ledger {
     ) {
         let refused = message.contains("too many requests are waiting");
         let is_scaling = call.wish.verb() == "scale";
+        // What follows names the slots that were stopped then: their wishes are not played.
+        let scaled = message.split_once("; ").map_or(message, |(scaled, _)| scaled);
         let place = left.iter().position(|entry| {
             entry.refused == refused
-                && (!is_scaling || outcome != "done" || entry.scaled.as_deref() == Some(message))
+                && (!is_scaling || outcome != "done" || entry.scaled.as_deref() == Some(scaled))
         });
         let place = place.unwrap_or_else(|| panic!("{call:?} is of no wish that was taken in: {left:?}"));
         let entry = left.remove(place);

@@ -27,6 +27,8 @@ pub(crate) enum Wish {
     Restart(Option<u64>),
     Signal(Option<u64>, &'static str),
     Reset(Option<u64>),
+    Stop(u64),
+    Start(u64),
     Status,
     /// Listens until it is ended.
     Events,
@@ -35,7 +37,7 @@ pub(crate) enum Wish {
 impl Wish {
     pub(crate) fn any(chance: &mut Chance) -> Self {
         let slot = chance.below(6);
-        match chance.below(14) {
+        match chance.below(17) {
             0 => Self::Reload,
             1 | 2 => Self::Scale(chance.below(6).to_string()),
             3 | 4 => Self::Scale("+1".to_owned()),
@@ -47,6 +49,8 @@ impl Wish {
             10 => Self::Reset(None),
             11 => Self::Reset(Some(slot)),
             12 => Self::Status,
+            13 => Self::Stop(slot),
+            14 | 15 => Self::Start(slot),
             _ => Self::Events,
         }
     }
@@ -58,6 +62,8 @@ impl Wish {
             Self::Restart(_) => "restart",
             Self::Signal(..) => "signal",
             Self::Reset(_) => "reset",
+            Self::Stop(_) => "stop",
+            Self::Start(_) => "start",
             Self::Status => "status",
             Self::Events => "events",
         }
@@ -77,6 +83,7 @@ impl Wish {
             Self::Reload | Self::Status | Self::Events => format!("{verb} --json {app}"),
             Self::Scale(to) => format!("{verb} --json {app} {to}"),
             Self::Restart(slot) | Self::Reset(slot) => format!("{verb} --json {}", slot_of(slot)),
+            Self::Stop(slot) | Self::Start(slot) => format!("{verb} --json {app}:{slot}"),
             Self::Signal(slot, name) => format!("{verb} --json {} {name}", slot_of(slot)),
         };
         line.split(' ').map(str::to_owned).collect()
@@ -90,6 +97,8 @@ impl Wish {
             Self::Scale(to) => ("Scale", vec!["s".to_owned(), to.clone()]),
             Self::Restart(slot) => ("Restart", vec!["i".to_owned(), number(slot)]),
             Self::Reset(slot) => ("Reset", vec!["i".to_owned(), number(slot)]),
+            Self::Stop(slot) => ("StopSlot", vec!["u".to_owned(), slot.to_string()]),
+            Self::Start(slot) => ("StartSlot", vec!["u".to_owned(), slot.to_string()]),
             Self::Signal(slot, name) => ("Signal", vec!["is".to_owned(), number(slot), (*name).to_owned()]),
             Self::Status | Self::Events => {
                 ("Get", vec!["ss".to_owned(), "org.ganger1.App".to_owned(), "Ready".to_owned()])
@@ -111,6 +120,8 @@ impl Wish {
             },
             Self::Signal(_, name) => format!("signal SIG{name}"),
             Self::Reset(_) => "a reset".to_owned(),
+            Self::Stop(slot) => format!("a stop of slot {slot}"),
+            Self::Start(slot) => format!("a start of slot {slot}"),
             Self::Status | Self::Events => String::new(),
         }
     }

@@ -90,6 +90,11 @@ fn the_last_accepted_of_many_wishes_holds_and_everybody_is_answered() {
         let status = site::status(&host);
         assert_eq!(status["wanted"], ledger.wanted, "{}: {status}", host.title());
         assert_eq!(status["generation"], ledger.generation(), "{}: {status}", host.title());
+        // Slots that somebody stopped run again: the table is to be of all that are wanted.
+        let slots = (0..ledger.wanted).map(|slot| format!(" myapp:{slot}")).collect::<String>();
+        if !slots.is_empty() {
+            host.ok(&format!("ganger start{slots}"));
+        }
         let alive = || -> BTreeSet<u64> {
             let pids = host.run("pgrep -x worker").stdout;
             pids.split_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
