@@ -1,6 +1,6 @@
 //! What workers use, as the bus tells it: against what the kernel says of the same processes.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use nix::sys::signal::{Signal, kill};
@@ -152,5 +152,40 @@ fn a_flood_of_readers_takes_few_looks() {
     let span = moments.last().unwrap() - first;
     let most = span / 250_000 + 2;
     assert!(moments.len() as u64 <= most, "{} looks in {span} us", moments.len());
+    run.stop();
+}
+
+/// kB of the supervisor's own program that are mapped.
+fn mapped_code(run: &Run) -> u64 {
+    let own = std::fs::read_link(format!("/proc/{}/exe", run.pid())).unwrap();
+    let smaps = std::fs::read_to_string(format!("/proc/{}/smaps", run.pid())).unwrap();
+    let mut is_own = false;
+    let mut all = 0;
+    for line in smaps.lines() {
+        if let Some(rss) = line.strip_prefix("Rss:").filter(|_| is_own) {
+            all += rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap();
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || first.is_ascii_lowercase()) {
+            is_own = line.contains(" r-xp ") && line.ends_with(own.to_str().unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn a_supervisor_at_rest_has_given_its_code_back() {
+    let config = "command = ['sh', '-c', 'read line <@DIR@/go; exec @WORKER@ --notify']\n\
+                  listen = ['127.0.0.1:0']\nworkers = 1";
+    let stage = Stage::new(config);
+    let go = stage.path("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let run = stage.managed().start();
+    // Opened when the worker has opened its end: it was started, but before it is ready nothing is given back.
+    let mut go = std::fs::OpenOptions::new().write(true).open(go).unwrap();
+    let before = mapped_code(&run);
+    go.write_all(b"now\n").unwrap();
+    run.told("STATUS=1/1 workers ready");
+    // Unoptimised, the little that runs before the sleep is spread over more than half of the program.
+    let rests = harness::wait_until(|| mapped_code(&run) * 4 < before * 3);
+    assert!(rests, "{} kB of {before} kB are still mapped", mapped_code(&run));
     run.stop();
 }
