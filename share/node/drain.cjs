@@ -9,35 +9,34 @@
 // long as its server has promised to keep it (`keepAliveTimeout`); then it is closed, as it would have been anyway.
 //
 // Internals it leans on, there from Node 14 to 26: `internalMessage`, `_storeHeader`, `_getActiveHandles`,
-// `parser` and `_httpMessage` of sockets. Where one is missing the worker drains as without this file.
+// `parser` and `_httpMessage` of sockets, `http.server.connections` of servers. Where one is missing the worker drains
+// as without this file.
 
 const cluster = require('cluster');
 
 const LOOK_MS = 250;
 
 if (cluster.isWorker) {
-  // What the user has set, else what ganger allows when it asks for the drain: a second when the whole pool ends.
+  // What the user has set, else what ganger allows when it asks for the drain: a second when the whole pool ends. An app
+  // that leaves by itself has less than `stop.timeout`.
   const wishedMs = process.env.GANGER_IDLE_GRACE_MS;
   let draining = false;
 
-  const drain = (allowedMs = 1000) => {
+  const drain = (allowedMs = 20000) => {
     if (draining) return;
     draining = true;
     const http = require('http');
-    const closeIdle = keepIdleOnClose([http.Server, require('https').Server]);
+    const https = require('https');
+    keepIdleOnClose([http.Server, https.Server]);
     sayCloseIn(http.ServerResponse.prototype);
     const closed = letCloseTwice(require('net').Server.prototype);
+    disconnectAfter(closed);
     const patienceMs = (server) => (wishedMs ? Number(wishedMs) : Math.min(allowedMs, promisedMs(server)));
-    const quietFor = quietConnections();
-    const began = now();
+    const quietFor = quietConnections(https.Server, closed);
     const look = () => {
       const quiet = quietFor();
       const due = [...quiet.keys()].filter((socket) => quiet.get(socket) >= patienceMs(socket.server));
-      closeOneByOne(due, () => {
-        // Those under TLS, which are no handles of their own.
-        for (const server of closed.keys()) if (now() - began >= patienceMs(server)) closeIdle(server);
-        setTimeout(look, LOOK_MS).unref();
-      });
+      closeOneByOne(due, () => setTimeout(look, LOOK_MS).unref());
     };
     look();
   };
@@ -65,6 +64,7 @@ function sayCloseIn(prototype) {
   prototype._storeHeader = function (firstLine, headers) {
     if (this.statusCode === 101) return _storeHeader.call(this, firstLine, headers);
     this.shouldKeepAlive = false;
+    this._removedConnection = false;
     // What setHeader() has set is what `headers` is then; else it is what the app gave to writeHead().
     if (this.hasHeader('connection')) this.setHeader('Connection', 'close');
     else headers = withoutConnection(headers);
@@ -84,11 +84,9 @@ function withoutConnection(headers) {
   return headers.filter((_, at) => !named(headers[at - (at % 2)]));
 }
 
-// Since Node 19 closing a server closes its idle connections at once: not any more. Returns a function that does.
+// Since Node 19 closing a server closes its idle connections at once: not any more.
 function keepIdleOnClose(classes) {
-  const real = classes[0].prototype.closeIdleConnections;
   for (const { prototype } of classes) if (prototype.closeIdleConnections) prototype.closeIdleConnections = () => {};
-  return (server) => real && classes.some((Class) => server instanceof Class) && real.call(server);
 }
 
 // The handler that an app has for its stop signal often begins with `server.close(callback)`. It comes when Node has
@@ -113,17 +111,40 @@ function letCloseTwice(prototype) {
   return closed;
 }
 
+// Node disconnects from its primary when all servers that it closed have lost their connections, and ganger takes that
+// for the end. An app that has closed its servers itself is not waited for: it is here.
+function disconnectAfter(closed) {
+  const { disconnect } = process;
+  process.disconnect = function () {
+    const open = [...closed.keys()].find((server) => !closed.get(server));
+    if (open) open.once('close', () => process.disconnect());
+    else if (process.connected) disconnect.call(process);
+  };
+}
+
 function handles() {
   return typeof process._getActiveHandles === 'function' ? process._getActiveHandles().filter(Boolean) : [];
 }
 
+// The sockets under TLS of a server, which are no handles of their own. Node 18 and later.
+function secured(server) {
+  const symbol = Object.getOwnPropertySymbols(server).find((it) => it.description === 'http.server.connections');
+  const list = symbol && server[symbol];
+  return list && list.all ? list.all().map((parser) => parser.socket).filter(Boolean) : [];
+}
+
+// An app may have a parser of its own at a socket.
 function isIdle({ server, parser, _httpMessage }) {
-  return server && parser && !parser.incoming && !_httpMessage;
+  return server && parser && parser.constructor.name === 'HTTPParser' && !parser.incoming && !_httpMessage;
+}
+
+function isBusy(socket) {
+  return socket.parser && !isIdle(socket);
 }
 
 // So long Node itself keeps an idle connection of the server: newer versions wait for a second more than they say.
-function promisedMs({ keepAliveTimeout }) {
-  return keepAliveTimeout > 0 ? keepAliveTimeout + 1500 : Infinity;
+function promisedMs({ keepAliveTimeout, keepAliveTimeoutBuffer = 1000 }) {
+  return keepAliveTimeout > 0 ? keepAliveTimeout + keepAliveTimeoutBuffer + 500 : Infinity;
 }
 
 // Milliseconds, of a clock that nobody sets.
@@ -135,7 +156,7 @@ function now() {
 // Closes connections, one for each turn of the loop in which nothing else was to be done: a request that the kernel
 // has already is read before its connection is closed. destroy() closes at once, where end() and destroySoon() take
 // another turn, in which a request may come. A loop that is never calm is waited for a second. At last `then` is
-// called, in such a turn, too.
+// called.
 function closeOneByOne(sockets, then) {
   const read = new Map(sockets.map((socket) => [socket, socket.bytesRead]));
   const patient = now() + 1000;
@@ -145,7 +166,7 @@ function closeOneByOne(sockets, then) {
     if (calm || now() > patient) {
       const socket = sockets.pop();
       if (!socket) return then();
-      if (isIdle(socket) && socket.bytesRead === read.get(socket)) socket.destroy();
+      if (!isBusy(socket) && socket.bytesRead === read.get(socket)) socket.destroy();
     }
     turn = now();
     setImmediate(step);
@@ -155,14 +176,19 @@ function closeOneByOne(sockets, then) {
 
 // Returns a function that names the HTTP connections of closed servers which carry no request, each with the
 // milliseconds for which it was seen to bring no byte. Sockets that became WebSockets have no parser and are left alone.
-function quietConnections() {
+// Those that wait for the first byte of a TLS session have none, either.
+function quietConnections(Https, closed) {
   let before = new Map(); // socket → bytes read, and since when no more
+  const isSilent = (socket) => socket.server instanceof Https && !socket.parser && socket.bytesRead === 0;
   return () => {
     const since = (socket) => {
       const last = before.get(socket);
       return last && last.bytes === socket.bytesRead ? last : { bytes: socket.bytesRead, at: now() };
     };
-    before = new Map(handles().filter(isIdle).map((socket) => [socket, since(socket)]));
+    const all = handles();
+    for (const server of closed.keys()) if (server instanceof Https) all.push(...secured(server));
+    const idle = all.filter((socket) => isIdle(socket) || isSilent(socket));
+    before = new Map(idle.map((socket) => [socket, since(socket)]));
     const quiet = [...before].filter(([socket]) => !socket.server.listening);
     return new Map(quiet.map(([socket, { at }]) => [socket, now() - at]));
   };

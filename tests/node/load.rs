@@ -342,20 +342,35 @@ fn idle_and_silent_connections_do_not_keep_a_worker() {
     }
 }
 
+/// Drains a worker with an https connection that has brought a request, or only the session, or not even that.
+fn idle_https(version: &str, silent: &[(&str, &str)], connects: bool) {
+    let sockets = Sockets::new();
+    let address = sockets.address();
+    let (mut pool, worker) = keeping(version, &sockets, &[("TLS", "1")]);
+    let _raw = connects.then(|| pool.during(move || client::connect(address).unwrap()));
+    let mut command = Command::new(prepared(&["node", &versions()[0]]));
+    command.arg(here().join("apps/idle-client.cjs")).env("PORT", sockets.port().to_string());
+    // Standard input ends with the test, and the client with it.
+    command.envs(silent.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = command.spawn().unwrap();
+    let mut output = client.stdout.take().unwrap();
+    pool.during(move || output.read_exact(&mut [0; 4]).unwrap());
+    drains_in_time(&mut pool, worker, &format!("node {version}, https, {silent:?}"));
+    drop(client.stdin.take());
+    client.wait().unwrap();
+}
+
 #[test]
 fn idle_https_connections_do_not_keep_a_worker() {
     for version in versions() {
-        let sockets = Sockets::new();
-        let (mut pool, worker) = keeping(&version, &sockets, &[("TLS", "1")]);
-        let mut command = Command::new(prepared(&["node", &versions()[0]]));
-        command.arg(here().join("apps/idle-client.cjs")).env("PORT", sockets.port().to_string());
-        // Standard input ends with the test, and the client with it.
-        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = client.stdout.take().unwrap();
-        pool.during(move || std::io::Read::read_exact(&mut output, &mut [0; 4]).unwrap());
-        drains_in_time(&mut pool, worker, &format!("node {version}, https"));
-        drop(client.stdin.take());
-        client.wait().unwrap();
+        idle_https(&version, &[], false);
+    }
+}
+
+#[test]
+fn https_connections_that_ask_nothing_do_not_keep_a_worker() {
+    for version in versions() {
+        idle_https(&version, &[("SILENT", "1")], true);
     }
 }
 

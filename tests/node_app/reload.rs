@@ -179,6 +179,27 @@ fn an_app_that_closes_its_servers_at_its_stop_message_loses_nothing_in_reloads()
 }
 
 #[test]
+fn an_app_that_closes_its_servers_at_its_stop_message_answers_what_takes_long() {
+    let slow = SERVER.replace("response.end('ok')", "setTimeout(() => response.end('ok'), 1500)");
+    assert_ne!(slow, SERVER);
+    let code = format!(
+        "{slow}\nprocess.on('message', (m) => {{ if (m === 'shutdown') server.close(() => process.exit(0)); }});"
+    );
+    for version in some_versions() {
+        let run = App::new(&version, &code).configured("[stop]\nmessage = 'shutdown'").serve();
+        let load =
+            |pause| Load::new(Target::Tcp(address(&run))).connections(8).pace(Pace::Closed(pause)).start();
+        let loads = vec![load(Duration::ZERO), load(Duration::from_millis(1000))];
+        for _ in 0..2 {
+            loads.iter().for_each(|load| load.wait_for_answers(16));
+            ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+        }
+        nothing_lost(&format!("node {version}, shutdown message, slow answers"), loads);
+        run.stop();
+    }
+}
+
+#[test]
 fn requests_of_slow_clients_to_a_busy_app_are_read_before_connections_are_closed() {
     let code = SERVER.replace(
         "(_, response) => response.end('ok')",
