@@ -65,12 +65,16 @@ pub(crate) fn ask(
     match ended {
         Ended::Answered(answer) => Ok(show(context, app, &answer)),
         Ended::DeadlinePassed if no_wait => {
-            show_open(context, app, "asked");
+            show_open(context, &subject(app, wish), "asked");
             Ok(Exit::Done)
         }
         Ended::DeadlinePassed => {
-            let waited = format!("no verdict within {}: the {verb} of {app} goes on", format_span(patience));
-            show_open(context, app, &waited);
+            let waited = format!(
+                "no verdict within {}: the {verb} of {} goes on",
+                format_span(patience),
+                subject(app, wish)
+            );
+            show_open(context, &subject(app, wish), &waited);
             Ok(Exit::InProgress)
         }
         Ended::NotAsked(patience) => {
@@ -82,7 +86,11 @@ pub(crate) fn ask(
                 .hint(format!("what it says: ganger{user} logs {app}")))
         }
         Ended::Detached => {
-            show_open(context, app, &format!("detached: the {verb} of {app} goes on"));
+            show_open(
+                context,
+                &subject(app, wish),
+                &format!("detached: the {verb} of {} goes on", subject(app, wish)),
+            );
             Ok(Exit::InProgress)
         }
         // systemd takes a reload that fails because of its own stop for a failure of the service.
@@ -257,8 +265,16 @@ fn last_words(context: &Context, app: &AppName, worker: &FailedWorker) -> bool {
     true
 }
 
+/// What it is about: the app, or one slot of it that is started or stopped.
+fn subject(app: &AppName, wish: &Wish) -> String {
+    match wish {
+        Wish::Command(Command::StopSlot { slot } | Command::StartSlot { slot }) => format!("{app}:{slot}"),
+        Wish::Command(_) | Wish::Reload { .. } | Wish::Send { .. } => app.to_string(),
+    }
+}
+
 /// Says that something goes on.
-fn show_open(context: &Context, app: &AppName, message: &str) {
+fn show_open(context: &Context, subject: &str, message: &str) {
     if context.json() {
         let outcome = if message == "asked" { "asked" } else { Exit::InProgress.word() };
         let answer = Answer { outcome: outcome.into(), message: message.into(), ..Answer::default() };
@@ -266,7 +282,7 @@ fn show_open(context: &Context, app: &AppName, message: &str) {
     } else {
         let verb = context.typed.verb.map_or("", |verb| verb.name);
         context.out.line(&if message == "asked" {
-            format!("{verb} {app}: asked")
+            format!("{verb} {subject}: asked")
         } else {
             message.to_owned()
         });

@@ -40,6 +40,8 @@ pub(super) struct Waiter {
     pub(super) gone: BTreeSet<WorkerId>,
     /// They asked for this place to be stopped.
     pub(super) stops: Option<Slot>,
+    /// They set the number of workers: that stands whatever becomes of one slot.
+    pub(super) scales: bool,
     pub(super) message: String,
 }
 
@@ -138,6 +140,7 @@ impl Pool {
             served: added,
             gone: leaving.into_iter().collect(),
             stops: None,
+            scales: true,
             message,
         });
     }
@@ -322,6 +325,7 @@ impl Pool {
                 served: BTreeSet::from([slot]),
                 gone: old.into_iter().collect(),
                 stops: None,
+                scales: false,
                 message: format!("slot {slot} was restarted"),
             });
         }
@@ -339,8 +343,20 @@ impl Pool {
             .into_iter()
             .partition(|waiter| waiter.served.contains(&slot) && !self.is_served(slot));
         self.waiters = kept;
+        let prospect = match self.places.get(&slot).map(|place| &place.holder) {
+            Some(Holder::Failed { .. }) => "it is given up for now",
+            Some(Holder::Finished) => "by restart.policy it is not started again",
+            Some(
+                Holder::Vacant
+                | Holder::Reserved
+                | Holder::Worker(_)
+                | Holder::Waiting { .. }
+                | Holder::Stopped,
+            )
+            | None => "it will be tried again",
+        };
         for request in lost.into_iter().flat_map(|waiter| waiter.requests) {
-            let message = format!("the worker in slot {slot} {}; it will be tried again", failure.cause);
+            let message = format!("the worker in slot {slot} {}; {prospect}", failure.cause);
             self.reply(request, Outcome::Partly, message, Some(failure.clone()), out);
         }
     }

@@ -29,7 +29,13 @@ impl Pool {
         place.holder = Holder::Stopped;
         place.generation = self.generation;
         let disappointed = place.replacement.take().map(|wish| wish.requests).unwrap_or_default();
-        self.supersede(slot, disappointed, |waiter| waiter.served.contains(&slot), "stopped slot", out);
+        let about_it = |waiter: &Waiter| waiter.served.contains(&slot) && !waiter.scales;
+        self.supersede(slot, disappointed, about_it, "stopped slot", out);
+        for waiter in &mut self.waiters {
+            if waiter.served.remove(&slot) {
+                waiter.message.push_str(&format!("; slot {slot} was stopped meanwhile"));
+            }
+        }
         for worker in leaving {
             self.drain(now, worker, Cause::SlotStopped, out);
         }
@@ -41,6 +47,7 @@ impl Pool {
             served: BTreeSet::new(),
             gone,
             stops: Some(slot),
+            scales: false,
             message: format!("slot {slot} is stopped{word}"),
         });
     }
@@ -84,7 +91,14 @@ impl Pool {
 
     pub(super) fn wait_until_served(&mut self, slot: Slot, request: RequestId, message: String) {
         let (requests, served) = (vec![request], BTreeSet::from([slot]));
-        self.waiters.push(Waiter { requests, served, gone: BTreeSet::new(), stops: None, message });
+        self.waiters.push(Waiter {
+            requests,
+            served,
+            gone: BTreeSet::new(),
+            stops: None,
+            scales: false,
+            message,
+        });
     }
 
     /// Those who wait for what is no longer to be hear which later wish came in between.

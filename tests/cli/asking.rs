@@ -222,6 +222,9 @@ fn a_slot_is_stopped_and_started_by_the_supervisor_and_not_by_systemctl() {
     // The first that is not done ends it.
     let several = served(script, &["stop", "--user", "api:1", "api:7", "api:1"]);
     assert_eq!((several.code, several.out.as_str()), (Some(3), lines), "{several:?}");
+    assert!(several.err.ends_with("ganger: no stop was asked for api:1\n"), "{several:?}");
+    let asked = served(never, &["stop", "--user", "--no-wait", "api:0"]);
+    assert_eq!((asked.code, asked.out.as_str()), (Some(0), "stop api:0: asked\n"), "{asked:?}");
     let json: serde_json::Value =
         serde_json::from_str(&served(script, &["stop", "--user", "--json", "api:1"]).out).unwrap();
     assert_eq!(json["outcome"], "done", "{json}");

@@ -52,6 +52,8 @@ fn a_user_or_group_that_is_not_on_this_machine_is_warned_of() {
             "user = 'nobody-at-all'",
             ":3: warning: failed to find user \"nobody-at-all\": there is no such user",
         ),
+        ("group = 'none-at-all'\nuser = 'nobody-at-all'", ":4: warning: failed to find user"),
+        ("user = 'nobody-at-all'\ngroup = 'none-at-all'", ":4: warning: failed to find group"),
         (
             "user = 'root'\ngroup = 'none-at-all'",
             ":4: warning: failed to find group \"none-at-all\": there is no",

@@ -34,17 +34,18 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     })
 }
 
-/// Warns of a user or group that this machine does not have: the file may be meant for another.
+/// Warns of a user and a group that this machine does not have: the file may be meant for another.
 fn with_users(mut loaded: Loaded) -> Loaded {
-    let command = &loaded.plan.command;
-    let Err(error) = users::resolve(command.user.as_deref(), command.group.as_deref()) else {
-        return loaded;
-    };
-    let known = users::resolve(command.user.as_deref(), None).is_ok();
-    let guilty = if known { "group" } else { "user" };
-    let place = loaded.effective().iter().find(|key| key.key == guilty).map(|key| key.origin.clone());
-    let hint = "no worker can be started before that is mended";
-    loaded.warnings.warn(&place.unwrap_or_default(), format!("failed to {error}"), hint);
+    let command = loaded.plan.command.clone();
+    let (user, group) = (command.user.as_deref(), command.group.as_deref());
+    // A user without an entry may have a group that is named.
+    let of_user = users::resolve(user, group.map(|_| "0"));
+    for (key, found) in [("user", of_user), ("group", users::resolve(None, group))] {
+        let Err(error) = found else { continue };
+        let place = loaded.effective().iter().find(|it| it.key == key).map(|it| it.origin.clone());
+        let hint = "no worker can be started before that is mended";
+        loaded.warnings.warn(&place.unwrap_or_default(), format!("failed to {error}"), hint);
+    }
     loaded
 }
 

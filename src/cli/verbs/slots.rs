@@ -33,10 +33,15 @@ pub(crate) fn run(context: &Context, word: &str, command: fn(Slot) -> Command) -
             return units::run(context, word, &apps);
         }
     };
-    for (app, slot) in slots {
-        let exit = ask(context, &app, &Wish::Command(command(slot)), ROLLOUT_DEADLINE)?;
-        if exit != Exit::Done {
-            return Ok(exit);
+    for (asked, (app, slot)) in (1..).zip(&slots) {
+        let exit = ask(context, app, &Wish::Command(command(*slot)), ROLLOUT_DEADLINE);
+        if !matches!(exit, Ok(Exit::Done)) {
+            let left: Vec<String> =
+                slots.iter().skip(asked).map(|(app, slot)| format!("{app}:{slot}")).collect();
+            if !left.is_empty() {
+                context.out.note(&format!("ganger: no {word} was asked for {}", left.join(", ")));
+            }
+            return exit;
         }
     }
     Ok(Exit::Done)

@@ -59,12 +59,13 @@ fn restore_queued(queued: state::Queued) -> Result<Queued, RestoreError> {
 }
 
 pub(super) fn save_waiter(waiter: &Waiter) -> state::Waiter {
-    let Waiter { requests, served, gone, stops, message } = waiter;
+    let Waiter { requests, served, gone, stops, scales, message } = waiter;
     state::Waiter {
         requests: numbers(requests),
         served: served.iter().map(|slot| slot.0).collect(),
         gone: gone.iter().map(|worker| worker.0).collect(),
         stops: stops.map(|slot| slot.0),
+        scales: *scales,
         message: message.clone(),
     }
 }
@@ -75,6 +76,7 @@ pub(super) fn restore_waiter(waiter: state::Waiter) -> Waiter {
         served: waiter.served.into_iter().map(Slot).collect(),
         gone: waiter.gone.into_iter().map(WorkerId).collect(),
         stops: waiter.stops.map(Slot),
+        scales: waiter.scales,
         message: waiter.message,
     }
 }

@@ -310,6 +310,30 @@ fn whoever_waits_for_a_stop_of_a_slot_that_is_scaled_away_does_not_hear_that_it_
 }
 
 #[test]
+fn a_scaling_stands_though_one_of_its_slots_is_stopped_meanwhile() {
+    let mut bench = serving(1);
+    let scaling = bench.ask(Command::Scale { to: ScaleTo::Exactly(3) });
+    bench.ask(STOP);
+    bench.run(secs(5));
+    let message = "scaled from 1 to 3 workers; slot 1 was stopped meanwhile";
+    assert_eq!(told(&bench, scaling), (Outcome::Done, message));
+}
+
+#[test]
+fn who_starts_a_slot_that_its_policy_gives_up_does_not_hear_that_it_is_tried_again() {
+    let mut plan = plan(1);
+    plan.restart.policy = RestartPolicy::Never;
+    let mut bench = Bench::new(plan);
+    let request = bench.ask(Command::StartSlot { slot: Slot(0) });
+    let (worker, ..) = bench.unspawned()[0];
+    bench.spawned(worker);
+    bench.feed(Event::Exited { worker, exit: Exit::Code(5), oom: false });
+    bench.feed(Event::Vacated { worker });
+    let message = "the worker in slot 0 exited with status 5; by restart.policy it is not started again";
+    assert_eq!(told(&bench, request), (Outcome::Partly, message));
+}
+
+#[test]
 fn a_slot_that_is_stopped_before_it_was_ready_holds_the_first_start_up_no_longer() {
     let said = |bench: &Bench| bench.effects.contains(&Effect::Announce(Announcement::PoolReady));
     let mut bench = Bench::new(plan(2));

@@ -49,6 +49,9 @@ pub struct Waiter {
     /// The place that they asked to be stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stops: Option<u32>,
+    /// They set the number of workers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scales: bool,
     /// What they are told then.
     pub message: String,
 }
