@@ -323,7 +323,7 @@ fn a_reload_is_asked_for_confirmed_and_seen() {
 }
 
 #[test]
-fn a_journal_that_fails_says_why_and_a_slow_one_holds_nobody_up() {
+fn a_journal_that_fails_says_why_and_a_hanging_one_holds_nobody_up_and_is_ended() {
     let stage = Stage::start();
     stage.journalctl("#!/bin/sh\necho 'no journal here' >&2; exit 1\n");
     let Some(tmux) = stage.terminal("a journal that fails in top", (80, 24)) else { return };
@@ -331,16 +331,40 @@ fn a_journal_that_fails_says_why_and_a_slow_one_holds_nobody_up() {
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     tmux.line("ganger top --user");
     tmux.until("the reason", |screen| screen.contains("journalctl: no journal here"));
-    // It writes nothing and does not end before somebody opens the pipe.
-    stage.journalctl(&format!("#!/bin/sh\necho >{0}.asked; exec cat {0}\n", pipe.display()));
-    assert!(wait_until(|| tmux.path("pipe.asked").exists()), "{}", tmux.screen());
+    // It writes nothing and does not end before somebody opens the pipe, which nobody does.
+    stage.journalctl(&format!("#!/bin/sh\necho $$ >>{0}.asked; exec cat {0}\n", pipe.display()));
+    let asked = || fs::read_to_string(tmux.path("pipe.asked")).unwrap_or_default();
+    let alive = || asked().lines().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).count();
+    assert!(wait_until(|| !asked().is_empty()), "{}", tmux.screen());
     tmux.press(&["Down"]);
     tmux.until("another worker's empty journal", |screen| {
         screen.ends_with("l logs") && screen.contains("logs of api:0")
     });
+    assert!(wait_until(|| asked().lines().count() > 1 && alive() == 1), "one at a time: {}", asked());
+    tmux.until("the end of patience", |screen| screen.contains("the journal did not answer in 5 s"));
+    stage.journalctl(JOURNALCTL);
+    tmux.until("another try", |screen| screen.contains("line 40 of slot 0"));
+    let before = asked().lines().count();
+    stage.journalctl(&format!("#!/bin/sh\necho $$ >>{0}.asked; exec cat {0}\n", pipe.display()));
+    assert!(wait_until(|| asked().lines().count() > before), "{}", tmux.screen());
     tmux.press(&["q"]);
     tmux.until("the way back", |screen| screen.ends_with("top --user\n$"));
-    drop(fs::File::options().write(true).open(&pipe).unwrap());
+    assert!(wait_until(|| alive() == 0), "left behind: {}", asked());
+}
+
+#[test]
+fn a_journal_without_end_is_cut_and_ended() {
+    let stage = Stage::start();
+    let Some(tmux) = stage.terminal("a journal without end in top", (80, 24)) else { return };
+    let file = tmux.path("asked");
+    stage.journalctl(&format!("#!/bin/sh\necho $$ >>{}; exec yes 'on and on'\n", file.display()));
+    tmux.line("ganger top --user");
+    tmux.until("some of it", |screen| screen.contains("on and on"));
+    tmux.press(&["q"]);
+    tmux.until("the way back", |screen| screen.ends_with("top --user\n$"));
+    let asked = fs::read_to_string(file).unwrap();
+    let gone = |pid: &str| !Path::new(&format!("/proc/{pid}")).exists();
+    assert!(wait_until(|| asked.lines().all(gone)), "left behind: {asked}");
 }
 
 const OURS: &str = "alternate 1, cursor 0, wrap 0";

@@ -1,8 +1,13 @@
 //! Which journalctl call shows what: the matches for an app, for one of its slots, and for the last lines of a
 //! worker that failed. Reading happens with the caller's own rights.
 
-use std::process::{Command, Stdio};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 
 use super::state::FailedWorker;
 use super::target::AppSlot;
@@ -12,6 +17,14 @@ use crate::time::Monotonic;
 const LAST_LINES: &str = "10";
 /// The journal may have a line a little earlier or later than ganger saw the deed.
 const SLACK: Duration = Duration::from_secs(1);
+/// A live view waits so long for the journal, and asks again later.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// So many bytes of the journal are taken in at once.
+const MOST_TOLD: usize = 256 * 1024;
+/// So many bytes of why there is nothing to read.
+const MOST_REFUSED: usize = 4 * 1024;
+/// How long is slept at a time until a journalctl that has said all has ended.
+const NAP: Duration = Duration::from_millis(2);
 
 /// The matches for an app or one of its slots.
 ///
@@ -37,22 +50,82 @@ pub(crate) fn matches(target: &AppSlot, user_mode: bool) -> Vec<String> {
     words
 }
 
-/// The last lines of these matches, or in one line why there are none.
-pub(crate) fn tail_or_why(matches: &[String], lines: usize) -> Vec<String> {
+/// The last lines of these matches, or in one line why there are none. Dropped on its way, it ends its journalctl.
+pub(crate) async fn tail_or_why(matches: &[String], lines: usize) -> Vec<String> {
     let mut command = Command::new("journalctl");
     command.args(["--quiet", "--no-pager", "--output=cat"]).arg(format!("--lines={lines}")).args(matches);
-    let why = match command.stdin(Stdio::null()).output() {
-        Err(error) => format!("journalctl cannot be run: {error}"),
-        Ok(output) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', " ");
-            format!("journalctl: {said}")
-        }
-        Ok(output) if output.stdout.is_empty() => {
+    let why = match tokio::time::timeout(DEADLINE, answer(command)).await {
+        Err(_) => format!("the journal did not answer in {} s", DEADLINE.as_secs()),
+        Ok(Err(error)) => format!("journalctl cannot be run: {error}"),
+        Ok(Ok(Answer::Refused(said))) => format!("journalctl: {}", said.trim().replace('\n', " ")),
+        Ok(Ok(Answer::Told(text))) if text.is_empty() => {
             "journalctl has nothing that you may read (groups adm and systemd-journal read all)".to_owned()
         }
-        Ok(output) => return String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect(),
+        Ok(Ok(Answer::Told(text))) => return text.lines().map(str::to_owned).collect(),
     };
     vec![why]
+}
+
+/// What a journalctl said.
+enum Answer {
+    Told(String),
+    Refused(String),
+}
+
+async fn answer(mut command: Command) -> io::Result<Answer> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let pipes = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
+    let mut running = Running(Some(child));
+    let told = said(pipes.0, MOST_TOLD).await?;
+    if told.is_cut {
+        // One that goes on for ever is ended here.
+        return Ok(Answer::Told(told.text));
+    }
+    let refused = said(pipes.1, MOST_REFUSED).await?;
+    Ok(if running.ended().await?.success() { Answer::Told(told.text) } else { Answer::Refused(refused.text) })
+}
+
+/// What came out of a pipe.
+struct Said {
+    text: String,
+    /// There may be more.
+    is_cut: bool,
+}
+
+/// All that comes out of a pipe, up to so many bytes.
+async fn said(pipe: Option<OwnedFd>, most: usize) -> io::Result<Said> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        Receiver::from_owned_fd(pipe)?.take(most as u64).read_to_end(&mut bytes).await?;
+    }
+    Ok(Said { text: String::from_utf8_lossy(&bytes).into_owned(), is_cut: bytes.len() == most })
+}
+
+/// A journalctl that does not outlive the wish for its answer.
+struct Running(Option<Child>);
+
+impl Running {
+    /// Waits for the end of one that has closed its output: it is near.
+    async fn ended(&mut self) -> io::Result<ExitStatus> {
+        let Some(child) = &mut self.0 else { return Ok(ExitStatus::default()) };
+        loop {
+            if let Some(status) = child.try_wait()? {
+                self.0 = None;
+                return Ok(status);
+            }
+            tokio::time::sleep(NAP).await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(mut child) = self.0.take() else { return };
+        let _ = child.kill();
+        // A disk that hangs holds even a killed one; nobody waits for this thread.
+        let _ = std::thread::Builder::new().name("journal".into()).spawn(move || child.wait());
+    }
 }
 
 /// What the failed worker wrote last; nothing where the journal cannot be read.

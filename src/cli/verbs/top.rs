@@ -1,6 +1,7 @@
 //! `ganger top`: a live view of all apps, with keys to steer them.
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::cli::context::{Context, block_on};
 use crate::cli::discover::Places;
@@ -67,10 +68,8 @@ fn took(top: &mut Top, reader: &mut Reader, came: Came) -> Action {
             }
         }
         Came::Logs(of, lines) => {
+            reader.has_read(&of);
             top.read(of, lines);
-            if reader.is_done() && top.shows_logs() {
-                return Action::ReadLogs;
-            }
         }
         Came::Answer(text) => top.tell(&text),
     }
@@ -100,37 +99,41 @@ fn look(context: &Context, sender: mpsc::UnboundedSender<Came>) {
     });
 }
 
-/// Reads the journal beside the view, once at a time: a journal may be slow.
+/// Reads the journal beside the view, of one selection at a time: a journal may be slow.
 #[derive(Debug, Default)]
 struct Reader {
-    reading: Option<Selected>,
-    again: bool,
+    reading: Option<(Selected, JoinHandle<()>)>,
 }
 
 impl Reader {
     fn read(&mut self, context: &Context, selected: Option<Selected>, came: &mpsc::UnboundedSender<Came>) {
-        if self.reading.is_some() {
-            self.again = self.reading != selected;
+        if self.reading.as_ref().is_some_and(|(of, _)| Some(of) == selected.as_ref()) {
             return;
         }
+        self.stop();
         let Some((app, selected)) = selected.and_then(|it| Some((target::app(&it.app).ok()?, it))) else {
             return;
         };
         let users_own = context.is_users_own(&app);
         let words = journal::matches(&AppSlot { app, slot: selected.slot }, users_own);
         let (came, of) = (came.clone(), selected.clone());
-        // A thread that nobody waits for: leaving is not held up by it.
-        let started = std::thread::Builder::new().name("journal".into()).spawn(move || {
-            let lines = journal::tail_or_why(&words, LOG_LINES);
+        let task = tokio::spawn(async move {
+            let lines = journal::tail_or_why(&words, LOG_LINES).await;
             let _ = came.send(Came::Logs(of, lines));
         });
-        self.reading = started.is_ok().then_some(selected);
+        self.reading = Some((selected, task));
     }
 
-    /// What was being read is read; tells whether something else has been asked for meanwhile.
-    fn is_done(&mut self) -> bool {
-        self.reading = None;
-        std::mem::take(&mut self.again)
+    /// Nobody wants what is being read any more.
+    fn stop(&mut self) {
+        if let Some((_, task)) = self.reading.take() {
+            task.abort();
+        }
+    }
+
+    /// This is read; what was read of another selection says nothing about the one that is being read.
+    fn has_read(&mut self, selected: &Selected) {
+        self.reading.take_if(|(of, _)| of == selected);
     }
 }
 
