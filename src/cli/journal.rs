@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::unistd::{Group, geteuid, getgroups};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
@@ -58,12 +59,26 @@ pub(crate) async fn tail_or_why(matches: &[String], lines: usize) -> Vec<String>
         Err(_) => format!("the journal did not answer in {} s", DEADLINE.as_secs()),
         Ok(Err(error)) => format!("journalctl cannot be run: {error}"),
         Ok(Ok(Answer::Refused(said))) => format!("journalctl: {}", said.trim().replace('\n', " ")),
-        Ok(Ok(Answer::Told(text))) if text.is_empty() => {
-            "journalctl has nothing that you may read (groups adm and systemd-journal read all)".to_owned()
-        }
+        Ok(Ok(Answer::Told(text))) if text.is_empty() => no_lines(reads_all()).to_owned(),
         Ok(Ok(Answer::Told(text))) => return text.lines().map(str::to_owned).collect(),
     };
     vec![why]
+}
+
+/// Who may read all of it knows that there is nothing.
+const fn no_lines(reads_all: bool) -> &'static str {
+    if reads_all {
+        "no lines yet"
+    } else {
+        "no lines that you may read (groups adm and systemd-journal read all)"
+    }
+}
+
+/// Root may read every line, and so may these groups (systemd-journald.service(8), "Access Control").
+fn reads_all() -> bool {
+    let ours = getgroups().unwrap_or_default();
+    let is_ours = |name| Group::from_name(name).ok().flatten().is_some_and(|group| ours.contains(&group.gid));
+    geteuid().is_root() || ["systemd-journal", "adm", "wheel"].into_iter().any(is_ours)
 }
 
 /// What a journalctl said.
@@ -163,6 +178,13 @@ mod tests {
         let api = app_slot("api").unwrap();
         assert_eq!(matches(&api, false), ["--unit=api.service"]);
         assert_eq!(matches(&api, true), ["--user", "--user-unit=api.service"]);
+    }
+
+    #[test]
+    fn an_empty_journal_blames_no_rights_of_who_reads_all_and_fits_in_eighty_columns() {
+        assert_eq!(no_lines(true), "no lines yet");
+        assert!(no_lines(false).contains("groups adm and systemd-journal") && no_lines(false).len() < 80);
+        assert!(reads_all() || !geteuid().is_root());
     }
 
     #[test]
