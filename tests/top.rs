@@ -94,7 +94,12 @@ impl Stage {
 
     /// What `journalctl` is from now on.
     fn journalctl(&self, script: &str) {
-        let file = self.dir.path().join("bin/journalctl");
+        self.program("journalctl", script);
+    }
+
+    /// A program that is found before the real one.
+    fn program(&self, name: &str, script: &str) {
+        let file = self.dir.path().join("bin").join(name);
         // Another file: the one before may be running.
         let _ = fs::remove_file(&file);
         fs::write(&file, script).unwrap();
@@ -422,5 +427,37 @@ fn even_killed_it_leaves_the_terminal_as_before() {
         tmux.line("echo typed once");
         let screen = tmux.until("an echo", |screen| screen.contains("$ echo typed once\ntyped once\n"));
         assert!(!screen.contains("apps run"), "{shell}:\n{screen}");
+    }
+}
+
+/// Takes the terminal over as ssh does, and draws as `ganger top` at its other end would, until it is killed.
+const SSH: &str = r#"#!/bin/sh
+trap '' HUP INT TERM
+echo $$ >"$HOME/ssh.pid"
+stty ignpar -istrip -inlcr -igncr -icrnl -ixon -ixany -ixoff -opost min 1 time 0
+stty -isig -icanon -iexten -echo -echoe -echok -echonl
+printf '\033[?1049h\033[?25l\033[?7l'
+while :; do printf 'drawn over there '; sleep 0.02; done
+"#;
+
+#[test]
+fn a_view_of_another_machine_ends_with_ganger_and_leaves_the_terminal_as_before() {
+    let stage = Stage::start();
+    stage.program("ssh", SSH);
+    let ssh = stage.dir.path().join("home/ssh.pid");
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGKILL] {
+        let Some(tmux) = stage.terminal("the end of a view over ssh", (80, 24)) else { return };
+        let before = tmux.modes("before");
+        let file = tmux.path("pid");
+        tmux.line(&format!("sh -c 'echo $$ >{}; exec ganger -H web1 top'", file.display()));
+        tmux.until("the view", |screen| screen.contains("drawn over there"));
+        assert_eq!(tmux.shown(), OURS, "{signal}");
+        kill(Pid::from_raw(fs::read_to_string(file).unwrap().trim().parse().unwrap()), signal).unwrap();
+        assert!(wait_until(|| tmux.shown() == THE_SHELLS), "{signal}: {}\n{}", tmux.shown(), tmux.screen());
+        let pid = fs::read_to_string(&ssh).unwrap();
+        assert!(!Path::new(&format!("/proc/{}", pid.trim())).exists(), "{signal}: ssh {pid} is still there");
+        assert_eq!(tmux.modes("after"), before, "{signal}");
+        tmux.line("echo typed once");
+        tmux.until("an echo", |screen| screen.contains("$ echo typed once\ntyped once\n"));
     }
 }

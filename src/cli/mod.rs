@@ -91,7 +91,7 @@ fn answer(context: &Context, words: &[OsString]) -> Result<ExitCode, Failure> {
         return Err(Failure::usage("a verb is missing").hint("ganger --help shows the verbs there are"));
     };
     if let Some(host) = typed.value(FlagId::Host) {
-        return remote::run(host, words);
+        return remote::run(host, words, matches!(verb.id, VerbId::Top));
     }
     dispatch(verb.id, context)
 }

@@ -1,22 +1,60 @@
 //! `-H [USER@]HOST[:PORT]`: the same command on another machine, over ssh, as systemctl has it.
 
 use std::ffi::{OsStr, OsString};
-use std::io::IsTerminal;
-use std::process::{Command, ExitCode};
+use std::io::{self, IsTerminal};
+use std::process::{Command, ExitCode, ExitStatus};
+
+use nix::libc;
+use nix::sys::termios::tcgetattr;
 
 use super::exit::{Exit, Failure};
+use super::rescue::Rescue;
+use super::screen::LEAVE;
+use crate::os::tied;
 
 /// What ssh ends with when it could not even connect (ssh(1)).
 const NO_CONNECTION: i32 = 255;
 /// What a shell ends with when there is no such program, or it cannot be run.
 const NO_PROGRAM: [i32; 2] = [126, 127];
 
-/// Runs `ganger` with the same words there, by ssh, and ends as it did.
-pub(crate) fn run(host: &OsStr, words: &[OsString]) -> Result<ExitCode, Failure> {
-    let status = command(host, words, std::io::stdout().is_terminal())?
-        .status()
-        .map_err(|error| Failure::new(Exit::Unreachable, format!("cannot run ssh: {error}")))?;
+/// Runs `ganger` with the same words there, by ssh, and ends as it did. A live view takes the terminal over.
+pub(crate) fn run(host: &OsStr, words: &[OsString], is_live: bool) -> Result<ExitCode, Failure> {
+    let mut ssh = command(host, words, io::stdout().is_terminal())?;
+    let status = if is_live { beside_rescue(&mut ssh) } else { ssh.status() };
+    let status =
+        status.map_err(|error| Failure::new(Exit::Unreachable, format!("cannot run ssh: {error}")))?;
     ended(status.code(), &host.to_string_lossy())
+}
+
+/// A view must not be drawn on when we are gone, by whichever signal: ssh ends with us, and the terminal comes back.
+fn beside_rescue(ssh: &mut Command) -> io::Result<ExitStatus> {
+    let before = tcgetattr(io::stdin()).ok().filter(|_| io::stdout().is_terminal());
+    let mut ssh = tied::dies_with_us(ssh).spawn()?;
+    let rescue = before.map(|before| {
+        let before = before.into();
+        Rescue::beside(&before, &raw_as_sshs(before), LEAVE, Some(ssh.id()))
+    });
+    let status = ssh.wait()?;
+    if let Some(rescue) = rescue.filter(|_| status.code().is_some()) {
+        rescue.is_not_needed();
+    }
+    Ok(status)
+}
+
+/// What ssh makes of a terminal while a command has it (ssh(1), "-t").
+fn raw_as_sshs(mut modes: libc::termios) -> libc::termios {
+    modes.c_iflag |= libc::IGNPAR;
+    modes.c_iflag &= !(libc::ISTRIP | libc::INLCR | libc::IGNCR | libc::ICRNL | libc::IUCLC);
+    modes.c_iflag &= !(libc::IXON | libc::IXANY | libc::IXOFF);
+    modes.c_oflag &= !libc::OPOST;
+    modes.c_lflag &= !(libc::ISIG | libc::ICANON | libc::IEXTEN);
+    modes.c_lflag &= !(libc::ECHO | libc::ECHOE | libc::ECHOK | libc::ECHONL);
+    for (index, value) in [(libc::VMIN, 1), (libc::VTIME, 0)] {
+        if let Some(character) = modes.c_cc.get_mut(index) {
+            *character = value;
+        }
+    }
+    modes
 }
 
 /// ssh's own failure is told apart from that of the command there: ganger's codes end far below 126.

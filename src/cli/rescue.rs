@@ -9,11 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::libc;
 
-/// `$1`: how the terminal was set, `$2`: how its owner sets it, `$3`: the way back. Modes that are no longer the
-/// owner's are somebody else's by now: a shell that reads a line. TTOU: this is no foreground process (stty(1)
-/// would be stopped).
+/// `$1`: how the terminal was set, `$2`: how its owner sets it, `$3`: the way back, `$4`: another process that draws
+/// and is about to end with the owner. Modes that are no longer the owner's are somebody else's by now: a shell that
+/// reads a line. TTOU: this is no foreground process (stty(1) would be stopped).
 const SCRIPT: &str = r#"trap '' HUP INT TTOU
 read -r done && exit
+looks=0
+while [ "$4" ] && kill -0 "$4" && [ $looks -lt 100 ]; do looks=$((looks + 1)); sleep 0.02; done 2>/dev/null
 [ "$(stty -g <&2)" = "$2" ] && stty "$1" <&2
 printf %s "$3""#;
 
@@ -22,9 +24,15 @@ printf %s "$3""#;
 pub(crate) struct Rescue(Arc<Mutex<Option<Child>>>);
 
 impl Rescue {
-    /// Waits beside a terminal, which is standard input and output.
-    pub(crate) fn beside(before: &libc::termios, ours: &libc::termios, way_back: &str) -> Self {
-        Self(Arc::new(Mutex::new(start(before, ours, way_back).ok())))
+    /// Waits beside a terminal, which is standard input and output. `drawer`: a process that draws for us and dies
+    /// with us; the way back is taken after its end.
+    pub(crate) fn beside(
+        before: &libc::termios,
+        ours: &libc::termios,
+        way_back: &str,
+        drawer: Option<u32>,
+    ) -> Self {
+        Self(Arc::new(Mutex::new(start(before, ours, way_back, drawer).ok())))
     }
 
     /// The terminal is as it was: there is nothing to bring back.
@@ -41,10 +49,16 @@ fn tell(pipe: &mut ChildStdin) -> io::Result<()> {
     pipe.write_all(b"done\n")
 }
 
-fn start(before: &libc::termios, ours: &libc::termios, way_back: &str) -> io::Result<Child> {
+fn start(
+    before: &libc::termios,
+    ours: &libc::termios,
+    way_back: &str,
+    drawer: Option<u32>,
+) -> io::Result<Child> {
+    let drawer = drawer.map_or_else(String::new, |pid| pid.to_string());
     let own = |fd: io::Result<OwnedFd>| fd.map(Stdio::from);
     Command::new("sh")
-        .args(["-c", SCRIPT, "ganger-top-rescue", &stty_of(before), &stty_of(ours), way_back])
+        .args(["-c", SCRIPT, "ganger-top-rescue", &stty_of(before), &stty_of(ours), way_back, &drawer])
         .stdin(Stdio::piped())
         .stdout(own(io::stdout().as_fd().try_clone_to_owned())?)
         .stderr(own(io::stdin().as_fd().try_clone_to_owned())?)

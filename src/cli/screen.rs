@@ -18,7 +18,7 @@ use super::rescue::Rescue;
 /// Alternate screen, cursor hidden, no wrapping at the edge.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 /// The opposite, in the opposite order.
-const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+pub(super) const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 /// Signals that are read, not suffered.
 const HEARD: [Signal; 6] =
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGWINCH];
@@ -93,7 +93,7 @@ impl Screen {
         // As the kernel took it.
         let ours = tcgetattr(io::stdin()).unwrap_or(raw);
         let before = before.into();
-        let rescue = Rescue::beside(&before, &ours.into(), LEAVE);
+        let rescue = Rescue::beside(&before, &ours.into(), LEAVE, None);
         let way_back = WayBack { before, taken: Arc::default(), rescue };
         let screen = Self { way_back, heard, terminal };
         write(ENTER);

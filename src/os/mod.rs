@@ -17,6 +17,7 @@
 //! | [`users`] | names → ids |
 //! | [`journal_stream`] | a stream into the journal for a worker's output |
 //! | [`memory`] | give back what only the start needed |
+//! | [`tied`] | let a child not outlive us |
 //! | [`timer`] | a deadline as a descriptor |
 //! | [`rlimit`] | the limit of open files |
 //! | [`terminal`] | how wide a terminal is |
@@ -47,6 +48,7 @@ pub mod signals;
 pub mod sock_diag;
 pub mod sockets;
 pub mod terminal;
+pub mod tied;
 pub mod timer;
 pub mod users;
 pub mod watched;
