@@ -153,12 +153,18 @@ impl Pool {
         }
     }
 
+    /// Those of whom this is true; they wait no longer.
+    pub(super) fn take_waiters(&mut self, concerned: impl Fn(&Self, &Waiter) -> bool) -> Vec<Waiter> {
+        let waiters = std::mem::take(&mut self.waiters).into_iter();
+        let (taken, kept) = waiters.partition(|waiter| concerned(self, waiter));
+        self.waiters = kept;
+        taken
+    }
+
     /// Those who wait for something of a place beyond the first `places`; they wait no longer.
     pub(super) fn take_waiters_beyond(&mut self, places: u32) -> Vec<RequestId> {
-        let (kept, dropped): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|waiter| waiter.served.iter().chain(&waiter.stops).all(|slot| slot.0 < places));
-        self.waiters = kept;
+        let is_beyond = |slot: &Slot| slot.0 >= places;
+        let dropped = self.take_waiters(|_, waiter| waiter.served.iter().chain(&waiter.stops).any(is_beyond));
         dropped.into_iter().flat_map(|waiter| waiter.requests).collect()
     }
 
@@ -339,10 +345,7 @@ impl Pool {
 
     /// Whoever waited for this place hears that its worker failed.
     pub(super) fn waiters_lost(&mut self, slot: Slot, failure: &WorkerFailure, out: &mut Effects) {
-        let (lost, kept): (Vec<Waiter>, Vec<Waiter>) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition(|waiter| waiter.served.contains(&slot) && !self.is_served(slot));
-        self.waiters = kept;
+        let lost = self.take_waiters(|pool, waiter| waiter.served.contains(&slot) && !pool.is_served(slot));
         let prospect = match self.places.get(&slot).map(|place| &place.holder) {
             Some(Holder::Failed { .. }) => "it is given up for now",
             Some(Holder::Finished) => "by restart.policy it is not started again",
@@ -363,12 +366,10 @@ impl Pool {
 
     /// Tells those whose wait is over. `true`: somebody was told.
     pub(super) fn satisfy_waiters(&mut self, out: &mut Effects) -> bool {
-        let (done, waiting): (Vec<Waiter>, Vec<Waiter>) =
-            std::mem::take(&mut self.waiters).into_iter().partition(|waiter| {
-                waiter.served.iter().all(|slot| self.is_served(*slot))
-                    && waiter.gone.iter().all(|worker| self.workers.get(worker).is_none_or(Worker::is_stuck))
-            });
-        self.waiters = waiting;
+        let done = self.take_waiters(|pool, waiter| {
+            waiter.served.iter().all(|slot| pool.is_served(*slot))
+                && waiter.gone.iter().all(|worker| pool.workers.get(worker).is_none_or(Worker::is_stuck))
+        });
         let told = !done.is_empty();
         for waiter in done {
             let stuck = self.stuck_in_words(|worker| waiter.gone.contains(&worker.id));

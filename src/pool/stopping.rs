@@ -16,18 +16,14 @@ const MAX_NAMED: usize = 8;
 impl Pool {
     /// Empties a slot and keeps it empty, also in the middle of a rollout. The answer comes when no worker is left in it.
     pub(super) fn stop_slot(&mut self, now: Monotonic, slot: Slot, request: RequestId, out: &mut Effects) {
-        let Some(place) = self.places.get_mut(&slot) else {
-            self.reply_no_slot(slot, request, out);
+        let generation = self.generation;
+        let Some(place) = self.place_to_wait_for(slot, request, out) else {
             return;
         };
-        if self.waiters.len() >= MAX_CALLERS {
-            self.refuse_for_want_of_room(request, out);
-            return;
-        }
         let already = place.is_stopped();
         let leaving: Vec<WorkerId> = place.holder().into_iter().chain(place.successor.take()).collect();
         place.holder = Holder::Stopped;
-        place.generation = self.generation;
+        place.generation = generation;
         let disappointed = place.replacement.take().map(|wish| wish.requests).unwrap_or_default();
         let about_it = |waiter: &Waiter| waiter.served.contains(&slot) && !waiter.scales;
         self.supersede(slot, disappointed, about_it, "stopped slot", out);
@@ -54,23 +50,32 @@ impl Pool {
 
     /// Has a worker in a slot. The answer comes when it is ready.
     pub(super) fn start_slot(&mut self, slot: Slot, request: RequestId, out: &mut Effects) {
-        let Some(place) = self.places.get(&slot) else {
-            self.reply_no_slot(slot, request, out);
+        let Some(place) = self.place_to_wait_for(slot, request, out) else {
             return;
         };
-        if self.waiters.len() >= MAX_CALLERS {
-            self.refuse_for_want_of_room(request, out);
-            return;
-        }
+        let is_empty = place.holder().is_none();
         let message = if self.is_served(slot) {
             format!("slot {slot} runs already")
         } else {
             format!("slot {slot} was started")
         };
-        if place.holder().is_none() {
+        if is_empty {
             self.fill_by_request(slot, out);
         }
         self.wait_until_served(slot, request, message);
+    }
+
+    /// The place of a slot, if there is one and room for one more who waits; else the asker is told so.
+    fn place_to_wait_for(&mut self, slot: Slot, request: RequestId, out: &mut Effects) -> Option<&mut Place> {
+        if !self.places.contains_key(&slot) {
+            self.reply_no_slot(slot, request, out);
+            return None;
+        }
+        if self.waiters.len() >= MAX_CALLERS {
+            self.refuse_for_want_of_room(request, out);
+            return None;
+        }
+        self.places.get_mut(&slot)
     }
 
     /// Somebody wants a worker in this slot: whatever it is empty for counts no longer.
@@ -110,9 +115,7 @@ impl Pool {
         deed: &str,
         out: &mut Effects,
     ) {
-        let (dropped, kept): (Vec<Waiter>, Vec<Waiter>) =
-            std::mem::take(&mut self.waiters).into_iter().partition(concerned);
-        self.waiters = kept;
+        let dropped = self.take_waiters(|_, waiter| concerned(waiter));
         requests.extend(dropped.into_iter().flat_map(|waiter| waiter.requests));
         for request in requests {
             let message = format!("a later request {deed} {slot}");
