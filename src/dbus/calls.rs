@@ -27,6 +27,11 @@ impl Fault {
     pub(super) fn new(name: &'static str, text: impl Into<String>) -> Self {
         Self { name, text: text.into() }
     }
+
+    /// Something that should have worked did not.
+    pub(super) fn broken(error: impl std::fmt::Display) -> Self {
+        Self::new("org.freedesktop.DBus.Error.Failed", error.to_string())
+    }
 }
 
 /// Reads the arguments of `member`, a method that changes something, and says which permission it needs.

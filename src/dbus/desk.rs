@@ -61,14 +61,6 @@ pub(super) async fn next(stream: &mut MessageStream) -> Option<zbus::Result<Mess
     std::future::poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }
 
-fn fault(name: &'static str, text: impl Into<String>) -> Fault {
-    Fault::new(name, text)
-}
-
-fn broken(error: impl std::fmt::Display) -> Fault {
-    Fault::new("org.freedesktop.DBus.Error.Failed", error.to_string())
-}
-
 impl Desk {
     /// A desk for `connection`. Who comes by the bus is told everything; on the private socket who asked for it.
     pub(super) fn new(connection: Connection, hub: Hub, door: Door) -> Self {
@@ -202,13 +194,13 @@ impl Desk {
             }
             "RemoveMatch" => reply.build(&()),
             _ => {
-                return Err(fault(
+                return Err(Fault::new(
                     UNKNOWN_METHOD,
                     format!("{member}: this is no bus, but one app's own socket"),
                 ));
             }
         };
-        reply.map_err(broken)
+        reply.map_err(Fault::broken)
     }
 
     /// Hands a wish on; the answer follows with its verdict.

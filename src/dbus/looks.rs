@@ -12,14 +12,6 @@ use super::properties::{self, Dict, Row};
 use super::{Hub, Usage, introspect};
 use crate::pool::{Slot, View};
 
-fn fault(name: &'static str, text: impl Into<String>) -> Fault {
-    Fault::new(name, text)
-}
-
-fn broken(error: impl std::fmt::Display) -> Fault {
-    Fault::new("org.freedesktop.DBus.Error.Failed", error.to_string())
-}
-
 /// The object that a call is made on, and the interface that its method is of.
 pub(super) fn find(view: &View, header: &Header<'_>) -> Result<(Object, &'static Interface), Fault> {
     let path = header.path().map_or("", |path| path.as_str());
@@ -28,7 +20,7 @@ pub(super) fn find(view: &View, header: &Header<'_>) -> Result<(Object, &'static
         Object::App | Object::Way(_) => true,
     });
     let object = object.ok_or_else(|| {
-        fault("org.freedesktop.DBus.Error.UnknownObject", format!("there is no object {path}"))
+        Fault::new("org.freedesktop.DBus.Error.UnknownObject", format!("there is no object {path}"))
     })?;
     let asked = header.interface().map(|interface| interface.as_str());
     let member = header.member().map_or("", |member| member.as_str());
@@ -39,14 +31,17 @@ fn find_interface(object: Object, asked: Option<&str>, member: &str) -> Result<&
     let has = object.interfaces();
     let found = match asked {
         Some(name) => Some(has.iter().find(|interface| interface.name == name).ok_or_else(|| {
-            fault("org.freedesktop.DBus.Error.UnknownInterface", format!("there is no interface {name} here"))
+            Fault::new(
+                "org.freedesktop.DBus.Error.UnknownInterface",
+                format!("there is no interface {name} here"),
+            )
         })?),
         None => has.iter().find(|interface| interface.method(member).is_some()),
     };
     found
         .filter(|interface| interface.method(member).is_some())
         .copied()
-        .ok_or_else(|| fault(UNKNOWN_METHOD, format!("there is no method {member}")))
+        .ok_or_else(|| Fault::new(UNKNOWN_METHOD, format!("there is no method {member}")))
 }
 
 /// Whether the answer has something in it that is measured: a call that makes no sense has not.
@@ -92,7 +87,7 @@ pub(super) fn answer(hub: &Hub, call: &Message, header: &Header<'_>) -> Result<M
         }
         "Set" => {
             let text = "every property can only be read";
-            return Err(fault("org.freedesktop.DBus.Error.PropertyReadOnly", text));
+            return Err(Fault::new("org.freedesktop.DBus.Error.PropertyReadOnly", text));
         }
         "GetManagedObjects" => {
             let (mut objects, usage) = (BTreeMap::new(), hub.gauge.last());
@@ -101,9 +96,9 @@ pub(super) fn answer(hub: &Hub, call: &Message, header: &Header<'_>) -> Result<M
             }
             reply.build(&objects)
         }
-        _ => return Err(fault(UNKNOWN_METHOD, format!("there is no method {member}"))),
+        _ => return Err(Fault::new(UNKNOWN_METHOD, format!("there is no method {member}"))),
     };
-    reply.map_err(broken)
+    reply.map_err(Fault::broken)
 }
 
 /// Whether the properties that are asked for are ganger's own.
@@ -111,7 +106,7 @@ fn are_own(object: Object, interface: &str) -> Result<bool, Fault> {
     let known = object.interfaces().iter().any(|known| known.name == interface) || interface.is_empty();
     if !known {
         let text = format!("there is no interface {interface}");
-        return Err(fault("org.freedesktop.DBus.Error.UnknownInterface", text));
+        return Err(Fault::new("org.freedesktop.DBus.Error.UnknownInterface", text));
     }
     Ok(interface.is_empty() || interface.starts_with("org.ganger1."))
 }
@@ -133,7 +128,7 @@ fn property(
         Object::App | Object::Worker(_) | Object::Way(_) => None,
     };
     value.ok_or_else(|| {
-        fault("org.freedesktop.DBus.Error.UnknownProperty", format!("there is no property {name}"))
+        Fault::new("org.freedesktop.DBus.Error.UnknownProperty", format!("there is no property {name}"))
     })
 }
 
@@ -155,7 +150,7 @@ pub(super) type Managed = (ObjectPath<'static>, BTreeMap<&'static str, Dict>);
 /// The entry of a slot's object; none when there is no such slot.
 pub(super) fn managed(slot: Slot, view: &View, usage: &Usage) -> Result<Option<Managed>, Fault> {
     let Some(row) = Row::of(view, slot) else { return Ok(None) };
-    let path = ObjectPath::try_from(worker_path(slot)).map_err(broken)?;
+    let path = ObjectPath::try_from(worker_path(slot)).map_err(Fault::broken)?;
     Ok(Some((path, BTreeMap::from([(WORKER.name, properties::all_of_worker(row, usage))]))))
 }
 
@@ -163,11 +158,11 @@ pub(super) fn managed(slot: Slot, view: &View, usage: &Usage) -> Result<Option<M
 pub(super) fn peer(member: &str, header: &Header<'_>) -> Result<Message, Fault> {
     let reply = Message::method_return(header);
     match member {
-        "Ping" => reply.build(&()).map_err(broken),
+        "Ping" => reply.build(&()).map_err(Fault::broken),
         "GetMachineId" => {
-            let id = std::fs::read_to_string("/etc/machine-id").map_err(broken)?;
-            reply.build(&id.trim()).map_err(broken)
+            let id = std::fs::read_to_string("/etc/machine-id").map_err(Fault::broken)?;
+            reply.build(&id.trim()).map_err(Fault::broken)
         }
-        _ => Err(fault(UNKNOWN_METHOD, format!("there is no method {member}"))),
+        _ => Err(Fault::new(UNKNOWN_METHOD, format!("there is no method {member}"))),
     }
 }
