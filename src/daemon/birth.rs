@@ -25,6 +25,7 @@ use super::world::{Born, Group, Process, ProcessState, World};
 
 /// The first descriptor that sd_listen_fds(3) passes.
 const LISTEN_FDS_START: RawFd = 3;
+
 /// What one worker is told beyond its generation's environment.
 #[derive(Debug, Default)]
 struct Told {
