@@ -28,13 +28,11 @@ mod stage;
 mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use answer::{Call, Ending, Way};
+use harness::MessageBus;
 use ledger::{LAST_WORDS, Ledger};
 use stage::{From, Run, Stage};
 use wish::{Chance, Wish};
@@ -52,42 +50,10 @@ fn config(deployment: u64) -> String {
     )
 }
 
-/// A dbus-daemon of the test's own, killed with it.
-struct Bus(Child);
-
-impl Bus {
-    fn start(directory: &Path) -> (Self, String) {
-        let address = format!("unix:path={}", directory.join("bus").display());
-        let file = directory.join("bus.conf");
-        // As the session bus of dbus-daemon(1): everybody may do everything.
-        let rules = "<policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
-                     <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy>";
-        let text = format!(
-            "<busconfig><listen>{address}</listen><auth>EXTERNAL</auth>{rules}\
-             <limit name=\"reply_timeout\">600000</limit></busconfig>"
-        );
-        std::fs::write(&file, text).unwrap();
-        let mut child = Command::new("dbus-daemon")
-            .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"])
-            .arg(format!("--config-file={}", file.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("unix:"), "dbus-daemon did not start: {line:?}");
-        (Self(child), address)
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+/// As the session bus of dbus-daemon(1): everybody may do everything.
+const OPEN_BUS: &str = "<policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
+                        <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy>\
+                        <limit name=\"reply_timeout\">600000</limit>";
 
 /// One wish after the other until the time is over.
 fn storm(run: &Run, bus: &str, number: u64, seed: u64, until: Instant) -> Vec<Call> {
@@ -166,15 +132,15 @@ fn seed() -> u64 {
 }
 
 /// A supervisor on a bus of the test's own: as its service manager would, the test tells it that it is a service.
-fn supervisor() -> (Run, Bus, String) {
+fn supervisor() -> (Run, MessageBus) {
     let stage = Stage::new(&config(0));
-    let (bus, address) = Bus::start(&stage.path(""));
+    let bus = MessageBus::start(&stage.path(""), OPEN_BUS);
     let as_a_service = ["/bin/sh", "-c", "SYSTEMD_EXEC_PID=$$ exec \"$@\"", "sh"];
-    let run = stage.wrapped(&as_a_service).env("DBUS_SYSTEM_BUS_ADDRESS", &address).start();
+    let run = stage.wrapped(&as_a_service).env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address).start();
     run.said("info: ready");
-    let on_the_bus = || client::is_on(&address);
+    let on_the_bus = || client::is_on(&bus.address);
     assert!(harness::wait_until(on_the_bus), "it never came to the bus");
-    (run, bus, address)
+    (run, bus)
 }
 
 /// All clients at once, until the time is over and the last is answered.
@@ -212,15 +178,16 @@ fn endings(calls: &[Call]) -> BTreeMap<(Way, &'static str, String), u32> {
 #[test]
 fn fifty_unreliable_clients_get_definite_answers_and_the_last_accepted_wish_holds() {
     let seed = seed();
-    let (run, _bus, bus) = supervisor();
+    let (run, bus) = supervisor();
+    let bus = bus.address.as_str();
     let before = open_descriptors(&run);
-    let (mut calls, deployed) = all_at_once(&run, &bus, seed);
+    let (mut calls, deployed) = all_at_once(&run, bus, seed);
     let endings = endings(&calls);
     // Wishes of those who left may still wait. This one changes nothing, and is answered when they are done.
     let mut chance = Chance::new(seed, 0);
     let last = loop {
         let wish = Wish::Scale("+0".to_owned());
-        let call = client::call(&run, &bus, Way::CommandLine, wish, &mut chance);
+        let call = client::call(&run, bus, Way::CommandLine, wish, &mut chance);
         calls.push(call.clone());
         if matches!(&call.ending, Ending::Verdict { outcome, .. } if outcome == "done") {
             break call;

@@ -66,6 +66,17 @@ fn outcome(actions: &[Action]) -> Outcome {
     actions.iter().find_map(answer).unwrap_or_else(|| panic!("no answer in {actions:?}"))
 }
 
+fn reported(action: &Action) -> Option<&Report> {
+    match action {
+        Action::Report(report) => Some(report),
+        Action::Send { .. }
+        | Action::Bind { .. }
+        | Action::Relisten { .. }
+        | Action::CloseListener { .. }
+        | Action::CloseConnection { .. } => None,
+    }
+}
+
 fn answer(action: &Action) -> Option<Outcome> {
     match action {
         Action::Send { message: ToWorker::Answer { outcome, .. }, .. } => Some(outcome.clone()),
@@ -116,15 +127,7 @@ fn the_same_address_wins_over_a_wildcard_and_a_wildcard_over_another_address() {
     let sockets = vec![tcp("10.0.0.1:80"), tcp("0.0.0.0:80"), tcp("127.0.0.1:80")];
     let mut world = World::new(sockets, SHARED, 4);
     let mut given = |id, address: &str| {
-        let actions = world.listen(id, &format!(r#""address":"{address}","port":80,"addressType":4"#));
-        actions.iter().find_map(|action| match action {
-            Action::Send { handle, .. } => *handle,
-            Action::Bind { .. }
-            | Action::Relisten { .. }
-            | Action::CloseListener { .. }
-            | Action::CloseConnection { .. }
-            | Action::Report(_) => None,
-        })
+        given(&world.listen(id, &format!(r#""address":"{address}","port":80,"addressType":4"#)))
     };
     assert_eq!(given(1, "127.0.0.1"), Some(Handle::Listener(ListenerId(2))));
     assert_eq!(given(2, "::"), Some(Handle::Listener(ListenerId(1))));

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use ganger::dbus::{Bus, Server, interface_xml, interfaces};
 use ganger::pool::Outcome;
 
-use crate::bus::{Daemon, NAME, listener, open_directory, owned};
+use crate::bus::{NAME, listener, open_directory, owned, strict_bus};
 use crate::fake::{Fake, PATIENCE};
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -310,7 +310,7 @@ async fn arguments_of_every_type_are_answered_on_the_private_socket() {
 #[tokio::test]
 async fn arguments_of_every_type_are_answered_on_a_bus() {
     let mut fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;

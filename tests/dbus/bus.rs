@@ -2,14 +2,14 @@
 //! the test wants.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command as Process, Output, Stdio};
+use std::process::{Command as Process, Output, Stdio};
 use std::sync::Arc;
 
 use ganger::dbus::{Bus, Notice, Origin, Server, Wish};
 use ganger::pool::{Outcome, Slot};
+use harness::MessageBus;
 use tokio::sync::Mutex;
 use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
@@ -20,51 +20,23 @@ pub(crate) const NAME: &str = "org.ganger1.my_2dapp";
 const POLICY: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/root/usr/share/dbus-1/system.d/org.ganger1.conf");
 
-/// A dbus-daemon that is killed with the test.
-pub(crate) struct Daemon {
-    child: Child,
-    pub(crate) address: String,
-}
-
-impl Daemon {
-    /// A bus as strict as the system's (nobody owns a name, nobody calls a method, but by ganger's policy),
-    /// where the test may also be polkit.
-    pub(crate) fn start(directory: &Path) -> Self {
-        let address = format!("unix:path={}", directory.join("bus").display());
-        let config = directory.join("bus.conf");
-        let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
-        let text = format!(
-            "<busconfig><type>system</type><listen>{address}</listen><auth>EXTERNAL</auth>
-             <policy context=\"default\"><allow user=\"*\"/><deny own=\"*\"/><deny send_type=\"method_call\"/>
-             <allow send_type=\"signal\"/><allow receive_type=\"method_call\"/>
-             <allow send_requested_reply=\"true\" send_type=\"method_return\"/>
-             <allow send_requested_reply=\"true\" send_type=\"error\"/>
-             <allow receive_type=\"method_return\"/><allow receive_type=\"error\"/>
-             <allow receive_type=\"signal\"/><allow send_destination=\"org.freedesktop.DBus\"/>
-             <allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>
-             <policy user=\"{me}\"><allow own=\"org.freedesktop.PolicyKit1\"/><allow own_prefix=\"org.ganger1\"/></policy>
-             <include>{POLICY}</include></busconfig>"
-        );
-        std::fs::write(&config, text).unwrap();
-        let _ = std::fs::remove_file(directory.join("bus"));
-        let mut child = Process::new("dbus-daemon")
-            .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"])
-            .arg(format!("--config-file={}", config.display()))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("unix:"), "dbus-daemon did not start: {line:?}");
-        Self { child, address }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A bus as strict as the system's (nobody owns a name, nobody calls a method, but by ganger's policy), where the test
+/// may also be polkit.
+pub(crate) fn strict_bus(directory: &Path) -> MessageBus {
+    let me = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
+    let rules = format!(
+        "<type>system</type>
+         <policy context=\"default\"><allow user=\"*\"/><deny own=\"*\"/><deny send_type=\"method_call\"/>
+         <allow send_type=\"signal\"/><allow receive_type=\"method_call\"/>
+         <allow send_requested_reply=\"true\" send_type=\"method_return\"/>
+         <allow send_requested_reply=\"true\" send_type=\"error\"/>
+         <allow receive_type=\"method_return\"/><allow receive_type=\"error\"/>
+         <allow receive_type=\"signal\"/><allow send_destination=\"org.freedesktop.DBus\"/>
+         <allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>
+         <policy user=\"{me}\"><allow own=\"org.freedesktop.PolicyKit1\"/><allow own_prefix=\"org.ganger1\"/></policy>
+         <include>{POLICY}</include>"
+    );
+    MessageBus::start(directory, &rules)
 }
 
 /// A client of the bus that is told of every signal.
@@ -122,7 +94,7 @@ pub(crate) fn open_directory(fake: &Fake) -> &Path {
 #[tokio::test]
 async fn a_person_with_busctl_sees_and_does_everything() {
     let mut fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -152,7 +124,7 @@ async fn a_person_with_busctl_sees_and_does_everything() {
 async fn who_waits_for_a_look_at_workers_holds_up_no_other_caller_of_the_bus() {
     let mut fake = Fake::new();
     let (mut asked, looks) = fake.measured();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -180,7 +152,7 @@ async fn who_waits_for_a_look_at_workers_holds_up_no_other_caller_of_the_bus() {
 #[tokio::test]
 async fn what_an_app_says_never_goes_to_the_bus() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -194,7 +166,7 @@ async fn what_an_app_says_never_goes_to_the_bus() {
 #[tokio::test]
 async fn a_failed_reload_is_an_error_with_the_reason() {
     let mut fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -210,7 +182,7 @@ async fn a_failed_reload_is_an_error_with_the_reason() {
 #[tokio::test]
 async fn changes_and_events_are_told_to_everyone() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::UserAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -237,7 +209,7 @@ async fn changes_and_events_are_told_to_everyone() {
 #[tokio::test]
 async fn many_changes_at_once_are_told_as_one() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::UserAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -262,12 +234,12 @@ async fn many_changes_at_once_are_told_as_one() {
 #[tokio::test]
 async fn a_bus_that_hangs_holds_up_nothing_and_is_told_what_it_missed() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _bus = Server::bus(Bus::UserAt(daemon.address.clone()), fake.hub.clone());
     let _private = fake.serve();
     owned(&mut stream, "").await;
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.child.id()).unwrap());
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(daemon.pid()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
     for _ in 0..20_000 {
         fake.notices.send(Notice::PoolReady).unwrap();
@@ -282,7 +254,7 @@ async fn a_bus_that_hangs_holds_up_nothing_and_is_told_what_it_missed() {
 #[tokio::test]
 async fn the_daemon_is_told_which_process_of_which_user_asked() {
     let mut fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::SystemAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -302,7 +274,7 @@ async fn the_daemon_is_told_which_process_of_which_user_asked() {
 #[tokio::test]
 async fn no_other_user_can_take_a_name_of_ours() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let take = "call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus RequestName su";
     // Without root there is no other user to play: then a name that nobody may have has to do.
     let name = if nix::unistd::geteuid().is_root() { "org.ganger1.other" } else { "org.ganger2" };
@@ -313,12 +285,12 @@ async fn no_other_user_can_take_a_name_of_ours() {
 #[tokio::test]
 async fn the_name_is_taken_again_after_the_bus_was_restarted() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::UserAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
     drop((daemon, connection, stream));
-    let daemon = Daemon::start(fake.directory.path());
+    let daemon = strict_bus(fake.directory.path());
     let (_connection, mut stream) = listener(&daemon.address).await;
     owned(&mut stream, "").await;
     let get = format!("get-property {NAME} /org/ganger1 org.ganger1.App Ready");
@@ -328,7 +300,7 @@ async fn the_name_is_taken_again_after_the_bus_was_restarted() {
 #[tokio::test]
 async fn a_name_that_belongs_to_another_is_taken_when_that_one_leaves() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (connection, mut stream) = listener(&daemon.address).await;
     connection.request_name(NAME).await.unwrap();
     let first = connection.unique_name().unwrap().to_string();
@@ -357,7 +329,7 @@ async fn a_name_that_belongs_to_another_is_taken_when_that_one_leaves() {
 #[tokio::test]
 async fn a_message_of_a_megabyte_is_skipped_and_the_next_one_answered() {
     let fake = Fake::new();
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (connection, mut stream) = listener(&daemon.address).await;
     let _server = Server::bus(Bus::UserAt(daemon.address.clone()), fake.hub.clone());
     owned(&mut stream, "").await;
@@ -407,7 +379,7 @@ impl Polkit {
 /// Lets nobody (or, if the test is not run by root, a user who is not the supervisor's) call `method`.
 async fn by_a_stranger(answer: Option<(bool, bool)>, method: &str) -> (Output, Vec<(String, String)>) {
     let mut fake = Fake::of_user(nix::unistd::geteuid().as_raw() + 1);
-    let daemon = Daemon::start(open_directory(&fake));
+    let daemon = strict_bus(open_directory(&fake));
     let (_connection, mut stream) = listener(&daemon.address).await;
     let asked = Arc::new(Mutex::new(Vec::new()));
     let polkit = zbus::connection::Builder::address(daemon.address.as_str());

@@ -8,17 +8,10 @@ const PORT_80: &str = r#""port":80,"addressType":4"#;
 
 /// What the log is told of a call that is answered with a socket of its own.
 fn kept(actions: &[Action]) -> Option<Kept> {
-    let note = |action: &Action| match action {
-        Action::Report(Report::Noted { note: Note::Kept { why, .. }, .. }) => Some(why.clone()),
-        Action::Send { .. }
-        | Action::Bind { .. }
-        | Action::Relisten { .. }
-        | Action::CloseListener { .. }
-        | Action::CloseConnection { .. }
-        | Action::Report(_) => None,
-    };
     assert!(actions.iter().any(|action| matches!(action, Action::Bind { .. })), "{actions:?}");
-    actions.iter().find_map(note)
+    actions.iter().filter_map(reported).find_map(|report| {
+        if let Report::Noted { note: Note::Kept { why, .. }, .. } = report { Some(why.clone()) } else { None }
+    })
 }
 
 #[test]

@@ -10,16 +10,9 @@ fn metrics_and_app() -> Vec<Inherited> {
 }
 
 fn is_ready(actions: &[Action], id: u64) -> bool {
-    let ready = |action: &Action| match action {
-        Action::Report(Report::Listening { worker: who, .. }) => *who == worker(id),
-        Action::Send { .. }
-        | Action::Bind { .. }
-        | Action::Relisten { .. }
-        | Action::CloseListener { .. }
-        | Action::CloseConnection { .. }
-        | Action::Report(_) => false,
-    };
-    actions.iter().any(ready)
+    let is_listening =
+        |report: &Report| matches!(report, Report::Listening { worker: who, .. } if *who == worker(id));
+    actions.iter().filter_map(reported).any(is_listening)
 }
 
 impl World {
