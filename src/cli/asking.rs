@@ -253,7 +253,9 @@ fn show(context: &Context, app: &AppName, answer: &Answer) -> Exit {
 
 /// The failing worker's last lines in the journal; `false`: there are none.
 fn last_words(context: &Context, app: &AppName, worker: &FailedWorker) -> bool {
-    let lines = journal::last_words(worker, now());
+    let Ok(lines) = block_on(async { Ok(journal::last_words(worker, now()).await) }) else {
+        return false;
+    };
     if lines.is_empty() {
         return false;
     }

@@ -15,10 +15,10 @@ use super::target::AppSlot;
 use crate::time::Monotonic;
 
 /// So many last lines of a failed worker are shown.
-const LAST_LINES: &str = "10";
+const LAST_LINES: usize = 10;
 /// The journal may have a line a little earlier or later than ganger saw the deed.
 const SLACK: Duration = Duration::from_secs(1);
-/// A live view waits so long for the journal, and asks again later.
+/// The journal is waited for so long; a live view asks again later.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// So many bytes of the journal are taken in at once.
 const MOST_TOLD: usize = 256 * 1024;
@@ -51,10 +51,17 @@ pub(crate) fn matches(target: &AppSlot, user_mode: bool) -> Vec<String> {
     words
 }
 
+/// The journalctl that tells so many last lines as they were written.
+fn last_lines(lines: usize) -> Command {
+    let mut command = Command::new("journalctl");
+    command.args(["--quiet", "--no-pager", "--output=cat"]).arg(format!("--lines={lines}"));
+    command
+}
+
 /// The last lines of these matches, or in one line why there are none. Dropped on its way, it ends its journalctl.
 pub(crate) async fn tail_or_why(matches: &[String], lines: usize) -> Vec<String> {
-    let mut command = Command::new("journalctl");
-    command.args(["--quiet", "--no-pager", "--output=cat"]).arg(format!("--lines={lines}")).args(matches);
+    let mut command = last_lines(lines);
+    command.args(matches);
     let why = match tokio::time::timeout(DEADLINE, answer(command)).await {
         Err(_) => format!("the journal did not answer in {} s", DEADLINE.as_secs()),
         Ok(Err(error)) => format!("journalctl cannot be run: {error}"),
@@ -143,12 +150,11 @@ impl Drop for Running {
     }
 }
 
-/// What the failed worker wrote last; nothing where the journal cannot be read.
-pub(crate) fn last_words(worker: &FailedWorker, now: Monotonic) -> Vec<String> {
+/// What the failed worker wrote last; nothing where the journal cannot be read, or not in time.
+pub(crate) async fn last_words(worker: &FailedWorker, now: Monotonic) -> Vec<String> {
     let Some(pid) = worker.pid else { return Vec::new() };
-    let mut command = Command::new("journalctl");
+    let mut command = last_lines(LAST_LINES);
     command
-        .args(["--quiet", "--no-pager", "--output=cat", "--lines", LAST_LINES])
         .arg(format!("--since=-{}s", now.since(worker.started).saturating_add(SLACK).as_secs() + 1))
         .arg(format!("_PID={pid}"));
     let until = now.since(worker.ended).saturating_sub(SLACK).as_secs();
@@ -156,16 +162,10 @@ pub(crate) fn last_words(worker: &FailedWorker, now: Monotonic) -> Vec<String> {
         // Later processes of the same pid are somebody else.
         command.arg(format!("--until=-{until}s"));
     }
-    read(command)
-}
-
-fn read(mut command: Command) -> Vec<String> {
-    match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
-        }
-        Ok(_) | Err(_) => Vec::new(),
-    }
+    let Ok(Ok(Answer::Told(text))) = tokio::time::timeout(DEADLINE, answer(command)).await else {
+        return Vec::new();
+    };
+    text.lines().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
