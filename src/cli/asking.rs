@@ -62,19 +62,17 @@ pub(crate) fn ask(
     let patience = if no_wait { REFUSAL_DEADLINE } else { patience };
     let ended = block_on(wait(context, app, wish, patience))?;
     let verb = context.typed.verb.map_or("", |verb| verb.name);
+    let about = subject(app, wish);
     match ended {
         Ended::Answered(answer) => Ok(show(context, app, &answer)),
         Ended::DeadlinePassed if no_wait => {
-            show_open(context, &subject(app, wish), "asked");
+            show_open(context, &about, "asked");
             Ok(Exit::Done)
         }
         Ended::DeadlinePassed => {
-            let waited = format!(
-                "no verdict within {}: the {verb} of {} goes on",
-                format_span(patience),
-                subject(app, wish)
-            );
-            show_open(context, &subject(app, wish), &waited);
+            let waited =
+                format!("no verdict within {}: the {verb} of {about} goes on", format_span(patience));
+            show_open(context, &about, &waited);
             Ok(Exit::InProgress)
         }
         Ended::NotAsked(patience) => {
@@ -86,11 +84,7 @@ pub(crate) fn ask(
                 .hint(format!("what it says: ganger{user} logs {app}")))
         }
         Ended::Detached => {
-            show_open(
-                context,
-                &subject(app, wish),
-                &format!("detached: the {verb} of {} goes on", subject(app, wish)),
-            );
+            show_open(context, &about, &format!("detached: the {verb} of {about} goes on"));
             Ok(Exit::InProgress)
         }
         // systemd takes a reload that fails because of its own stop for a failure of the service.
