@@ -19,7 +19,8 @@ struct Entry {
     /// The line of the log.
     line: usize,
     words: String,
-    pid: u32,
+    /// None if the asker had died before the bus was asked who it was: dbus-daemon 1.16 tells no pid of the dead.
+    pid: Option<u32>,
     refused: bool,
     /// What a scaling says when it is done.
     scaled: Option<String>,
@@ -85,9 +86,11 @@ impl Ledger {
 
     fn take(&mut self, line: usize, text: &str) {
         if let Some((words, who)) = text.split_once(" was asked for by user ") {
-            let pid = who.split_once("(pid ").and_then(|(_, pid)| pid.strip_suffix(')')?.parse().ok());
+            let pid = who.split_once(" (pid ").map(|(_, pid)| {
+                let pid = pid.strip_suffix(')').and_then(|pid| pid.parse().ok());
+                pid.unwrap_or_else(|| panic!("no pid: {text}"))
+            });
             let words = words.trim_start_matches("info: ").to_owned();
-            let pid = pid.unwrap_or_else(|| panic!("nobody asked: {text}"));
             self.entries.push(Entry { line, words, pid, refused: false, scaled: None });
         } else if let Some((words, _)) = text.split_once(" was refused: ") {
             let words = words.trim_start_matches("warning: ");
@@ -122,8 +125,12 @@ impl Ledger {
     /// for what is in `besides`.
     pub(crate) fn compare(&self, calls: &[Call], besides: &[&str]) {
         let mut by_asker: BTreeMap<(u32, String), Asker<'_>> = BTreeMap::new();
+        let mut of_the_dead: BTreeMap<&str, usize> = BTreeMap::new();
         for entry in self.entries.iter().filter(|entry| !besides.contains(&entry.words.as_str())) {
-            by_asker.entry((entry.pid, entry.words.clone())).or_default().0.push(entry);
+            match entry.pid {
+                Some(pid) => by_asker.entry((pid, entry.words.clone())).or_default().0.push(entry),
+                None => *of_the_dead.entry(&entry.words).or_default() += 1,
+            }
         }
         for call in calls.iter().filter(|call| !call.wish.only_looks()) {
             by_asker.entry((call.pid, call.wish.logged())).or_default().1.push(call);
@@ -136,6 +143,9 @@ impl Ledger {
                 "{asker:?}: {} were taken in, {told} were answered, {gone} left before: {entries:?} {calls:?}",
                 entries.len()
             );
+            if let Some(dead) = of_the_dead.get_mut(asker.1.as_str()) {
+                *dead = dead.saturating_sub(told + gone - entries.len());
+            }
             let mut left: Vec<&Entry> = entries.clone();
             // First those that name their wish: the others may be any of what is left.
             let exact =
@@ -147,6 +157,8 @@ impl Ledger {
                 }
             }
         }
+        of_the_dead.retain(|_, left| *left > 0);
+        assert!(of_the_dead.is_empty(), "taken in of nobody who left: {of_the_dead:?}");
     }
 
     /// One verdict against the wishes of its asker that nothing was said of yet.
