@@ -172,9 +172,10 @@ fn f20_what_a_worker_left_when_no_descriptor_was_is_killed_once_there_is_one() {
     let run = Stage::new(&config).managed().start();
     run.told("STATUS=1/1 workers ready");
     let worker = run.worker_pids();
-    let wandered: Vec<u32> = run.left_behind().into_iter().filter(|pid| !worker.contains(pid)).collect();
-    assert_eq!(wandered.len(), 1);
-    let is_there = || run.left_behind().contains(&wandered[0]);
+    let wandered = || run.left_behind().into_iter().find(|pid| !worker.contains(pid));
+    assert!(harness::wait_until(|| wandered().is_some()));
+    let wandered = wandered().unwrap();
+    let is_there = || run.left_behind().contains(&wandered);
     allow_files(&run, files_for(&run, 0));
     end(worker[0]);
     run.said("could not be started for want of resources");

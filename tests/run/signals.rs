@@ -59,7 +59,8 @@ fn f36_a_frozen_worker_is_killed_after_the_timeout() {
 #[test]
 fn f36_children_in_sessions_of_their_own_are_gone_after_a_stop() {
     let run = ready(&WORKERS.replace("'--notify'", "'--notify', '--double-fork'"));
-    assert_eq!(run.left_behind().len(), 4, "two workers and what each of them left");
+    let two_workers_and_what_each_left = || run.left_behind().len() == 4;
+    assert!(harness::wait_until(two_workers_and_what_each_left), "{:?}", run.left_behind());
     run.stop();
 }
 
