@@ -372,6 +372,21 @@ fn a_journal_without_end_is_cut_and_ended() {
     assert!(wait_until(|| asked.lines().all(gone)), "left behind: {asked}");
 }
 
+#[test]
+fn a_killed_view_leaves_no_journalctl_behind() {
+    let stage = Stage::start();
+    let Some(tmux) = stage.terminal("a journal of a killed top", (80, 24)) else { return };
+    let pipe = tmux.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    stage.journalctl(&format!("#!/bin/sh\necho $$ >>{0}.asked; exec cat {0}\n", pipe.display()));
+    let pid = viewing(&tmux, "a hanging journal");
+    let asked = || fs::read_to_string(tmux.path("pipe.asked")).unwrap_or_default();
+    assert!(wait_until(|| !asked().is_empty()), "{}", tmux.screen());
+    kill(pid, Signal::SIGKILL).unwrap();
+    let gone = |pid: &str| !Path::new(&format!("/proc/{pid}")).exists();
+    assert!(wait_until(|| asked().lines().all(gone)), "left behind: {}", asked());
+}
+
 const OURS: &str = "alternate 1, cursor 0, wrap 0";
 const THE_SHELLS: &str = "alternate 0, cursor 1, wrap 1";
 
@@ -411,6 +426,39 @@ fn whatever_ends_it_the_terminal_is_as_before() {
         assert_eq!(tmux.modes("after"), before, "{way}");
         tmux.until("an echo", |screen| screen.matches("$ stty -a").count() == 2);
     }
+}
+
+#[test]
+fn ctrl_z_gives_the_shell_back_and_fg_the_view() {
+    let stage = Stage::start();
+    let Some(tmux) = stage.terminal("ganger top suspended", (80, 24)) else { return };
+    tmux.line("PS1='$ ' bash --norc");
+    let before = tmux.modes("before");
+    let pid = viewing(&tmux, "at first");
+    for ask in [&(|| tmux.press(&["C-z"])) as &dyn Fn(), &|| kill(pid, Signal::SIGTSTP).unwrap()] {
+        ask();
+        let screen = tmux.until("the shell", |screen| screen.contains("Stopped"));
+        assert!(!screen.contains("apps run"), "{screen}");
+        assert_eq!(tmux.shown(), THE_SHELLS);
+        tmux.line("clear; fg");
+        tmux.until("the view again", |screen| screen.contains("1 of 1 apps run"));
+        assert_eq!(tmux.shown(), OURS);
+    }
+    tmux.press(&["q"]);
+    // The first command of the line was all that `fg` continued.
+    tmux.until("the way back", |screen| screen.ends_with("top --user'\n$"));
+    assert_eq!(tmux.modes("after"), before);
+}
+
+#[test]
+fn where_no_shell_would_continue_it_ctrl_z_draws_anew() {
+    let stage = Stage::start();
+    let Some(tmux) = stage.terminal("ganger top without a shell", (80, 24)) else { return };
+    // As sshd runs it: nobody above it in its session.
+    tmux.line("exec sh -c 'ganger top --user; echo left with $?; exec sh'");
+    tmux.until("the view", |screen| screen.contains("1 of 1 apps run"));
+    tmux.press(&["C-z", "h", "q"]);
+    tmux.until("the way back", |screen| screen.contains("left with 0\n$"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::state::FailedWorker;
 use super::target::AppSlot;
+use crate::os::tied;
 use crate::time::Monotonic;
 
 /// So many last lines of a failed worker are shown.
@@ -96,7 +97,7 @@ enum Answer {
 
 async fn answer(mut command: Command) -> io::Result<Answer> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn()?;
+    let mut child = tied::dies_with_us(&mut command).spawn()?;
     let pipes = (child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from));
     let mut running = Running(Some(child));
     let told = said(pipes.0, MOST_TOLD).await?;

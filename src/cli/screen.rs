@@ -1,13 +1,14 @@
 //! A terminal of which every cell is ours: raw input, the alternate screen, and the way back.
 //!
-//! The way back is taken on every way out: the guard's drop, a panic, the signals that end a program, which arrive
-//! here as keys, and by [`Rescue`] after the one that nobody hears. What is drawn is somebody else's; ratatui finds what has changed, [`Ansi`] writes it.
+//! The way back is taken on every way out: the guard's drop, a panic, a suspension, the signals that end a program,
+//! which arrive here as keys, and by [`Rescue`] after the one that nobody hears. What is drawn is somebody else's;
+//! ratatui finds what has changed, [`Ansi`] writes it.
 
 use std::io::{self, IsTerminal, Read, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+use nix::libc;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask, raise};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use ratatui_core::terminal::{Frame, Terminal};
 use tokio::sync::mpsc;
@@ -19,9 +20,16 @@ use super::rescue::Rescue;
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 /// The opposite, in the opposite order.
 pub(super) const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
-/// Signals that are read, not suffered.
-const HEARD: [Signal; 6] =
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGABRT, Signal::SIGWINCH];
+/// Signals that are read, not suffered, and what they mean.
+const HEARD: [(Signal, Key); 7] = [
+    (Signal::SIGINT, Key::Quit),
+    (Signal::SIGTERM, Key::Quit),
+    (Signal::SIGHUP, Key::Quit),
+    (Signal::SIGQUIT, Key::Quit),
+    (Signal::SIGABRT, Key::Quit),
+    (Signal::SIGTSTP, Key::Suspend),
+    (Signal::SIGWINCH, Key::Resized),
+];
 
 /// What a person did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +54,8 @@ pub(crate) enum Key {
     Enter,
     /// Ctrl-C, Ctrl-D, the end of the terminal, or a signal that ends programs.
     Quit,
+    /// Ctrl-Z, or its signal: the shell is wanted for a while ([`Screen::suspend`]).
+    Suspend,
     /// The terminal has another size, or is to be drawn anew (Ctrl-L).
     Resized,
 }
@@ -58,22 +68,33 @@ pub(crate) struct Screen {
     terminal: Terminal<Ansi>,
 }
 
-/// Taken once: a second time it would set the cursor back to where it was before the view.
+/// Taken once for each way in: a second time it would set the cursor back to where it was before the view.
 #[derive(Debug, Clone)]
 struct WayBack {
-    before: nix::libc::termios,
-    taken: Arc<AtomicBool>,
-    rescue: Rescue,
+    before: libc::termios,
+    /// Who takes it if we cannot; there while the terminal is ours.
+    rescue: Arc<Mutex<Option<Rescue>>>,
 }
 
 impl WayBack {
+    /// Takes the terminal over.
+    fn set_out(&self) -> io::Result<()> {
+        let mut raw = self.before.into();
+        cfmakeraw(&mut raw);
+        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &raw)?;
+        // As the kernel took it.
+        let ours = tcgetattr(io::stdin()).unwrap_or(raw);
+        let rescue = Rescue::beside(&self.before, &ours.into(), LEAVE, None);
+        *self.rescue.lock().unwrap_or_else(PoisonError::into_inner) = Some(rescue);
+        write(ENTER);
+        Ok(())
+    }
+
     fn take(&self, when: SetArg) {
-        if self.taken.swap(true, Ordering::Relaxed) {
-            return;
-        }
+        let Some(rescue) = self.rescue.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         write(LEAVE);
         let _ = tcsetattr(io::stdin(), when, &self.before.into());
-        self.rescue.is_not_needed();
+        rescue.is_not_needed();
     }
 }
 
@@ -83,20 +104,12 @@ impl Screen {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Err(io::Error::other("standard input and output must be a terminal"));
         }
-        let before = tcgetattr(io::stdin())?;
-        let heard = HEARD.iter().copied().collect::<SigSet>();
+        let way_back = WayBack { before: tcgetattr(io::stdin())?.into(), rescue: Arc::default() };
+        let heard = HEARD.iter().map(|(signal, _)| *signal).collect::<SigSet>();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&heard), None)?;
         let terminal = Terminal::new(Ansi::new(color))?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        tcsetattr(io::stdin(), SetArg::TCSAFLUSH, &raw)?;
-        // As the kernel took it.
-        let ours = tcgetattr(io::stdin()).unwrap_or(raw);
-        let before = before.into();
-        let rescue = Rescue::beside(&before, &ours.into(), LEAVE, None);
-        let way_back = WayBack { before, taken: Arc::default(), rescue };
+        way_back.set_out()?;
         let screen = Self { way_back, heard, terminal };
-        write(ENTER);
         restore_on_panic(screen.way_back.clone());
         listen(keys, heard)?;
         Ok(screen)
@@ -111,6 +124,19 @@ impl Screen {
     /// Trusts nothing of what the terminal shows: the next drawing is whole.
     pub(crate) fn forget(&mut self) {
         let _ = self.terminal.clear();
+    }
+
+    /// Gives the terminal back and stops, as a shell's Ctrl-Z means it; returns when the shell lets us go on. Where
+    /// no shell would, the kernel does not stop us (an orphaned process group, setpgid(2)).
+    pub(crate) fn suspend(&mut self) {
+        self.way_back.take(SetArg::TCSAFLUSH);
+        let stop = SigSet::from(Signal::SIGTSTP);
+        let _ = pthread_sigmask(SigmaskHow::SIG_UNBLOCK, Some(&stop), None);
+        // To this thread, so that it is not read by the one that hears signals; it stops all of them.
+        let _ = raise(Signal::SIGTSTP);
+        let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&stop), None);
+        let _ = self.way_back.set_out();
+        self.forget();
     }
 }
 
@@ -149,7 +175,7 @@ fn listen(keys: &mpsc::UnboundedSender<Key>, heard: SigSet) -> io::Result<()> {
     let sender = keys.clone();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         while let Ok(signal) = heard.wait() {
-            let key = if signal == Signal::SIGWINCH { Key::Resized } else { Key::Quit };
+            let key = HEARD.iter().find(|(heard, _)| *heard == signal).map_or(Key::Quit, |(_, key)| *key);
             if sender.send(key).is_err() {
                 return;
             }
@@ -177,6 +203,7 @@ fn keys_in(bytes: &[u8]) -> Vec<Key> {
             (b'\r' | b'\n', _) => keys.push(Key::Enter),
             (0x03 | 0x04, _) => keys.push(Key::Quit),
             (0x0c, _) => keys.push(Key::Resized),
+            (0x1a, _) => keys.push(Key::Suspend),
             (byte, _) if byte.is_ascii_graphic() || *byte == b' ' => keys.push(Key::Char(char::from(*byte))),
             (_, _) => {}
         }
@@ -216,7 +243,7 @@ mod tests {
         assert_eq!(keys_in(b"\x1b[5~\x1b[6~"), [Key::PageUp, Key::PageDown]);
         assert_eq!(keys_in(b"\x1b[H\x1bOF\x1b[1~\x1b[4~"), [Key::Home, Key::End, Key::Home, Key::End]);
         assert_eq!(keys_in(b"\x03"), [Key::Quit]);
-        assert_eq!(keys_in(b"\x0c"), [Key::Resized]);
+        assert_eq!(keys_in(b"\x0c\x1a"), [Key::Resized, Key::Suspend]);
         assert_eq!(keys_in(b"\x1b[200\xff"), []);
     }
 

@@ -213,7 +213,7 @@ impl Top {
                     self.message = format!("{}: asked", question.text);
                     Action::Ask(question.app, question.wish)
                 }
-                Key::Resized => {
+                Key::Resized | Key::Suspend => {
                     self.question = Some(question);
                     Action::Draw
                 }
@@ -232,7 +232,7 @@ impl Top {
                 }
             };
         }
-        if key != Key::Resized {
+        if !matches!(key, Key::Resized | Key::Suspend) {
             self.message.clear();
         }
         let last = self.lines().len().saturating_sub(1);
@@ -246,7 +246,7 @@ impl Top {
             Key::End => self.line = last,
             Key::Char('l') => self.quiet = !self.quiet,
             Key::Char(letter) => self.ask_about(letter),
-            Key::Escape | Key::Enter | Key::Resized => {}
+            Key::Escape | Key::Enter | Key::Resized | Key::Suspend => {}
         }
         if self.shows_logs() { Action::ReadLogs } else { Action::Draw }
     }

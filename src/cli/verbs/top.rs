@@ -42,8 +42,10 @@ async fn watch(context: &Context) -> Result<Exit, Failure> {
     let (mut top, mut drawing) = (Top::default(), Drawing::new(color));
     let mut reader = Reader::default();
     while let Some(came) = came.recv().await {
-        if matches!(came, Came::Key(Key::Resized)) {
-            screen.forget();
+        match came {
+            Came::Key(Key::Resized) => screen.forget(),
+            Came::Key(Key::Suspend) => screen.suspend(),
+            Came::Key(_) | Came::Look(_) | Came::Logs(..) | Came::Answer(_) => {}
         }
         match took(&mut top, &mut reader, came) {
             Action::Leave => break,
