@@ -54,6 +54,7 @@ impl Supervisor {
                 aborting: reload.aborting,
             }),
             stopping: stopping.then(|| u32::try_from(view.workers.len()).unwrap_or(u32::MAX)),
+            cuts_reload: !self.callers.cut_short.is_empty(),
             failed_slots: so_many(SlotPhase::Failed),
             stopped_slots: so_many(SlotPhase::Stopped),
             patience: self.pool.busy_until().map(|until| until.since(now)),

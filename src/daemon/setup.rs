@@ -45,7 +45,8 @@ use super::world::World;
 const NOTIFY_SOCKET: &str = "notify";
 /// How long the last answers may take when the supervisor leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
-
+/// How long the service manager may take to see how a reload ended that was cut short.
+const LAST_VERDICTS: Duration = Duration::from_secs(2);
 /// How long the last lines of workers may take to the terminal.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
@@ -148,6 +149,7 @@ async fn serve(
         .await
         .map_err(io_failed("wait for events"))?;
     hub.settled(LAST_ANSWERS).await;
+    supervisor.callers.seen_by_manager(LAST_VERDICTS).await;
     supervisor.world.kill_checks();
     supervisor.world.kill_all_orphans();
     supervisor.world.close_node();

@@ -37,17 +37,17 @@ impl Supervisor {
                     if let Some(remark) = &remark {
                         warn!("{remark}");
                     }
-                    let request = self.callers.enter(reply, Some(origin), remark, Some(words));
+                    let request = self.callers.enter(reply, Some(origin), remark, Some(words), caller.pid);
                     self.feed(Event::PlanLoaded { request, plan });
                 }
                 Err(faults) => {
                     let (reason, details) = (refusal(&faults.without_lines()), refusal(&faults));
-                    let request = self.callers.enter(reply, Some(origin), None, None);
+                    let request = self.callers.enter(reply, Some(origin), None, None, caller.pid);
                     self.feed(Event::PlanRefused { request, reason, details });
                 }
             },
             Wish::Command(command) => {
-                let request = self.callers.enter(reply, None, None, Some(words));
+                let request = self.callers.enter(reply, None, None, Some(words), caller.pid);
                 self.feed(Event::Asked { request, command });
             }
             Wish::Send { slot, json } => {

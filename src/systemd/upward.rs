@@ -66,6 +66,8 @@ pub struct Standing<'a> {
     pub reloading: Option<Reloading>,
     /// The pool is ending; so many workers are left.
     pub stopping: Option<u32>,
+    /// This end cut a rollout short that the service manager itself waits for.
+    pub cuts_reload: bool,
     /// Slots that reached their start limit.
     pub failed_slots: u32,
     /// Slots that are empty because somebody asked for it.
@@ -193,7 +195,9 @@ impl Upward {
     /// Which states the service manager has to be led through to where the pool is.
     fn steps(&self, standing: &Standing<'_>) -> Vec<Told> {
         if standing.stopping.is_some() {
-            return if self.told == Told::Stopping { Vec::new() } else { vec![Told::Stopping] };
+            // systemd would not look any more at how its `ExecReload=` ended, and call the reload done.
+            let is_told = self.told == Told::Stopping || standing.cuts_reload;
+            return if is_told { Vec::new() } else { vec![Told::Stopping] };
         }
         let announced = standing.reloading.is_some_and(|reload| reload.asked == Asked::ByOthers);
         match (self.told, announced) {
@@ -210,7 +214,8 @@ impl Upward {
 
     /// How much time to ask for now, if it was not asked for already.
     fn patience(&mut self, now: Monotonic, standing: &Standing<'_>) -> Option<Duration> {
-        let changing = self.told != Told::Running || standing.reloading.is_some();
+        let changing =
+            self.told != Told::Running || standing.reloading.is_some() || standing.stopping.is_some();
         let Some(rest) = standing.patience.filter(|_| changing) else {
             self.patience_until = None;
             return None;
@@ -463,6 +468,16 @@ mod tests {
         assert_eq!(status(&one), "3/4 workers ready, generation 1, 1 slot stopped");
         let more = Standing { ready: 1, failed_slots: 1, stopped_slots: 2, ..serving() };
         assert_eq!(status(&more), "1/4 workers ready, generation 1, 1 slot failed, 2 slots stopped");
+    }
+
+    #[test]
+    fn an_end_that_cuts_systemds_own_reload_short_is_not_announced() {
+        let mut upward = up();
+        let patience = Some(Duration::from_secs(60));
+        let ending = Standing { stopping: Some(4), cuts_reload: true, patience, ..serving() };
+        let messages = upward.observe(at(2000), &ending);
+        assert_eq!(messages.iter().map(Message::kind).collect::<Vec<_>>(), [Kind::Patience, Kind::Status]);
+        assert_eq!(texts(&messages)[1], "STATUS=stopping, 4 workers left");
     }
 
     #[test]

@@ -56,7 +56,29 @@ fn a_stop_in_the_middle_of_a_reload_leaves_no_failed_unit() {
         host.ok("systemctl stop myapp.socket myapp.service");
         assert_eq!(host.property("myapp.service", "ActiveState"), "inactive", "{}", host.title());
         assert_eq!(host.property("myapp.service", "Result"), "success", "{}", host.title());
-        drop(systemctl);
+        assert_ne!(systemctl.finish().code, 0, "{}", host.title());
+    }
+}
+
+#[test]
+fn a_reload_that_a_signal_to_ganger_ends_has_failed() {
+    for host in both("a signal in a reload") {
+        // Workers that leave at once, and some that have to be killed.
+        for manner in ["", " --ignore-term"] {
+            site::install_scripted(&host, &format!("--ready-after 2000{manner}"), SLOW);
+            site::first_request(&host);
+            site::wait_for_status(&host, "2/2 workers ready, generation 1");
+            let systemctl = host.start("exec systemctl reload myapp.service");
+            host.wait_for("a reload under way", || {
+                host.property("myapp.service", "StatusText").contains("reloading to generation 2")
+            });
+            host.ok("systemctl kill -s TERM --kill-whom=main myapp.service");
+            let out = systemctl.finish();
+            assert_ne!(out.code, 0, "{}:{manner} {out}", host.title());
+            // Restart=always.
+            settled(&host, "2/2 workers ready, generation 1");
+            host.ok("systemctl stop myapp.socket myapp.service");
+        }
     }
 }
 
