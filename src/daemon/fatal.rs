@@ -13,13 +13,17 @@ pub enum Fatal {
     Setup(String),
     /// No worker could be kept running; for people.
     Hopeless(String),
+    /// One of the others, of which the journal has the record: nothing is left to tell but the exit code.
+    Recorded(u8),
 }
 
 impl fmt::Display for Fatal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(diagnostics) => diagnostics.fmt(f),
+            Self::Config(faults) if faults.is_not_found() => f.write_str(faults.to_string().trim_end()),
+            Self::Config(faults) => write!(f, "the configuration is not valid\n{faults}"),
             Self::Setup(reason) | Self::Hopeless(reason) => f.write_str(reason),
+            Self::Recorded(_) => f.write_str("the journal has the reason"),
         }
     }
 }
@@ -33,6 +37,7 @@ impl Fatal {
             Self::Config(diagnostics) if diagnostics.is_not_found() => 3,
             Self::Config(_) => 2,
             Self::Setup(_) | Self::Hopeless(_) => 1,
+            Self::Recorded(code) => *code,
         }
     }
 
@@ -41,9 +46,10 @@ impl Fatal {
         let text = match self {
             Self::Config(faults) => {
                 let error = faults.iter().find(|fault| fault.severity == Severity::Error);
-                error.map_or_else(|| self.to_string(), |fault| format!("{}: {}", fault.place, fault.message))
+                error
+                    .map_or_else(|| faults.to_string(), |fault| format!("{}: {}", fault.place, fault.message))
             }
-            Self::Setup(reason) | Self::Hopeless(reason) => reason.clone(),
+            Self::Setup(_) | Self::Hopeless(_) | Self::Recorded(_) => self.to_string(),
         };
         text.lines().next().unwrap_or_default().to_owned()
     }

@@ -29,6 +29,17 @@ pub struct RunRequest {
     pub color: bool,
 }
 
+impl RunRequest {
+    /// What the app is called, as far as what was typed says so.
+    pub(super) fn app(&self) -> String {
+        let of_target = || match self.target.as_ref()? {
+            Target::App(app) => Some(app.to_string()),
+            Target::File(path) => Some(path.file_stem()?.to_string_lossy().into_owned()),
+        };
+        self.name.as_ref().map(AppName::to_string).or_else(of_target).unwrap_or_default()
+    }
+}
+
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {

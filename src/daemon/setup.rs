@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, watch};
-use tracing::{Level, info, warn};
+use tracing::{Level, error, info, warn};
 
 use crate::dbus::{self, Bus, Gauge, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
 use crate::os::cgroup::Delegated;
@@ -56,37 +56,53 @@ pub(super) fn run(request: &RunRequest) -> Result<(), Fatal> {
     // not turn an orderly end into a death by signal.
     let signals = Signals::block(&signals::SUPERVISOR).map_err(failed)?.for_good();
     let mut notifier = Notifier::from_env().unwrap_or_else(|_| Notifier::inert());
-    let outcome = supervise(request, signals, &mut notifier);
-    if let Err(fatal) = &outcome {
-        let first_line = fatal.in_a_line();
+    let mut logging = None;
+    let outcome = supervise(request, signals, &mut notifier, &mut logging);
+    outcome.map_err(|fatal| {
         let code = fatal.exit_code();
-        let _ = notifier.send(Upward::new().fatal(&first_line, None, code));
-    }
-    outcome
+        let _ = notifier.send(Upward::new().fatal(&fatal.in_a_line(), None, code));
+        if is_recorded(&fatal, logging, request) { Fatal::Recorded(code) } else { fatal }
+    })
 }
 
-fn supervise(request: &RunRequest, signals: Signals, notifier: &mut Notifier) -> Result<(), Fatal> {
+fn supervise(
+    request: &RunRequest,
+    signals: Signals,
+    notifier: &mut Notifier,
+    logging: &mut Option<Logging>,
+) -> Result<(), Fatal> {
     let mut reader = Reader::new(request);
     let loaded = reader.read_first().map_err(Fatal::Config)?;
     let plan = Arc::new(loaded.plan);
-    let logging = start_logging(&plan);
+    *logging = start_logging(plan.app.to_string());
     telling::doubts(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(io_failed("start the event loop"))?;
-    let outcome = runtime.block_on(Box::pin(serve(request, &plan, reader, signals, notifier)));
-    drop(logging);
-    outcome
+    runtime.block_on(Box::pin(serve(request, &plan, reader, signals, notifier)))
 }
 
-fn start_logging(plan: &Plan) -> Option<Logging> {
+fn start_logging(app: String) -> Option<Logging> {
     let debug = std::env::var_os("GANGER_DEBUG").is_some_and(|value| value != "0");
     let level = if debug { Level::DEBUG } else { Level::INFO };
-    let settings = Settings { app: plan.app.to_string(), level, target: logging::Target::Auto };
     // A supervisor that cannot log can still supervise.
-    logging::start(settings).ok()
+    logging::start(Settings { app, level, target: logging::Target::Auto }).ok()
+}
+
+/// Whether the end of a supervisor is a record of the journal, with its priority and its app. Elsewhere a person
+/// reads standard error, and what is told there is the command line's business.
+fn is_recorded(fatal: &Fatal, logging: Option<Logging>, request: &RunRequest) -> bool {
+    if !logging::streams_to_journal() {
+        return false;
+    }
+    // Of a configuration that cannot be read, only what was typed is known.
+    let Some(_logging) = logging.or_else(|| start_logging(request.app())) else {
+        return false;
+    };
+    error!("{fatal}");
+    true
 }
 
 async fn serve(

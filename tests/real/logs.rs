@@ -49,6 +49,29 @@ fn pid_of(host: &Host, slot: usize) -> u64 {
 }
 
 #[test]
+fn why_there_is_no_supervisor_is_an_error_of_the_app() {
+    for host in both("a record of a fatal end") {
+        site::install(&host);
+        for (config, reason) in [
+            ("comand = '/bin/true'\n", "the configuration is not valid\n"),
+            ("command = '/no/such'\n[restart.limit]\nburst = 1\n", "/no/such"),
+        ] {
+            host.put("/etc/ganger/myapp.toml", config);
+            assert_ne!(host.run("systemctl start myapp.service").code, 0, "{}", host.title());
+            host.ok("systemctl stop myapp.socket myapp.service");
+            host.ok("systemctl reset-failed");
+            let says = |line: &serde_json::Value| {
+                line["MESSAGE"].as_str().is_some_and(|message| message.contains(reason))
+            };
+            let as_error = records(&host, "-p err GANGER_APP=myapp");
+            assert!(as_error.iter().any(says), "{}: {reason:?} is not among {as_error:?}", host.title());
+            let untold = records(&host, "_TRANSPORT=stdout SYSLOG_IDENTIFIER=ganger");
+            assert!(!untold.iter().any(says), "{}: told twice: {untold:?}", host.title());
+        }
+    }
+}
+
+#[test]
 fn each_workers_lines_are_its_own_in_the_journal() {
     for host in both("streams") {
         up(&host);

@@ -13,13 +13,15 @@ use crate::plan::AppName;
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
     match crate::daemon::run(&request(context)?) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(Fatal::Config(faults)) if faults.is_not_found() => {
-            Err(Failure::new(Exit::NotFound, faults.to_string().trim_end()))
+        Err(Fatal::Recorded(code)) => Ok(ExitCode::from(code)),
+        Err(fatal) => {
+            let exit = match &fatal {
+                Fatal::Config(faults) if faults.is_not_found() => Exit::NotFound,
+                Fatal::Config(_) => Exit::Usage,
+                Fatal::Setup(_) | Fatal::Hopeless(_) | Fatal::Recorded(_) => Exit::Failed,
+            };
+            Err(Failure::new(exit, fatal.to_string()))
         }
-        Err(Fatal::Config(faults)) => {
-            Err(Failure::usage(format!("the configuration is not valid\n{faults}")))
-        }
-        Err(Fatal::Setup(reason) | Fatal::Hopeless(reason)) => Err(Failure::new(Exit::Failed, reason)),
     }
 }
 
