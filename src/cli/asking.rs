@@ -235,12 +235,13 @@ fn show(context: &Context, app: &AppName, answer: &Answer) -> Exit {
             failure.hint(format!("more of it: ganger{user} logs {app}:{}", worker.slot))
         }
         // In the foreground there is no journal, and some may not read it.
-        (Some(worker), _) => failure.hint(format!(
+        (Some(worker), _) if worker.pid.is_some() => failure.hint(format!(
             "what it said: ganger{user} logs {app}:{}, or where ganger run writes",
             worker.slot
         )),
         (None, Exit::NotFound) => failure.hint(format!("its slots: ganger{user} status {app}")),
-        (None, _) => failure,
+        // What never ran has said nothing.
+        (Some(_) | None, _) => failure,
     });
     exit
 }

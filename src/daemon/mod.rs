@@ -3,6 +3,7 @@
 
 mod birth;
 mod calendar;
+mod callers;
 mod checking;
 mod deeds;
 mod environment;

@@ -25,6 +25,7 @@ use crate::systemd::upward::Upward;
 use crate::systemd::watchdog::Watchdog;
 
 use super::calendar::Schedule;
+use super::callers::Callers;
 use super::checking::Checks;
 use super::event_loop;
 use super::fatal::{Fatal, failed, io_failed};
@@ -37,7 +38,7 @@ use super::repeating::Repeated;
 use super::request::{RunRequest, Target};
 use super::runtime_dir::{self, PRIVATE_SOCKET};
 use super::subjects::{Subject, Subjects};
-use super::supervisor::{Callers, MAX_FINDINGS, Supervisor};
+use super::supervisor::{MAX_FINDINGS, Supervisor};
 use super::telling;
 use super::world::World;
 

@@ -184,7 +184,7 @@ impl Pool {
         let slots: Vec<Slot> = self.places.keys().copied().collect();
         for slot in slots {
             if self.is_served(slot) {
-                self.wish_replacement(now, slot, Cause::Age, None);
+                self.wish_replacement(now, slot, Cause::Calendar, None);
             }
         }
     }

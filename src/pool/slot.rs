@@ -103,6 +103,7 @@ fn urgency(cause: &Cause) -> Urgency {
         | Cause::ReadyTimeout(_)
         | Cause::LeftByItself
         | Cause::Age
+        | Cause::Calendar
         | Cause::Replaced
         | Cause::Aborted
         | Cause::ScaledDown

@@ -703,6 +703,17 @@ fn whoever_waits_longest_is_replaced_next_however_slow_replacements_are() {
 }
 
 #[test]
+fn a_worker_whose_time_came_by_the_calendar_leaves_for_that_reason() {
+    let mut bench = serving(1);
+    let old = bench.holder(0);
+    bench.feed(Event::CalendarElapsed);
+    bench.obey_spawns();
+    bench.pass(secs(1));
+    let left = Announcement::WorkerDraining { worker: old, cause: Cause::Calendar };
+    assert!(bench.effects.contains(&Effect::Announce(left)), "{:#?}", bench.effects);
+}
+
+#[test]
 fn a_hung_worker_is_replaced_before_those_that_only_grew_old_and_is_killed() {
     let recycle = Recycle { lifetime: Some(secs(10)), ..Default::default() };
     let mut bench = Bench::new(Plan { recycle, ..plan(3) });

@@ -76,8 +76,10 @@ pub enum Cause {
     Unhealthy(String),
     /// It used more memory than `recycle.memory`.
     Memory(u64),
-    /// It lived for `recycle.lifetime`, or the calendar came round.
+    /// It lived for `recycle.lifetime`.
     Age,
+    /// A time of `recycle.calendar` came.
+    Calendar,
     /// It was replaced by another generation.
     Replaced,
     /// The rollout that it was born in was taken back.
@@ -115,6 +117,7 @@ impl fmt::Display for Cause {
             Self::Unhealthy(reason) => write!(f, "failed its health checks: {reason}"),
             Self::Memory(bytes) => write!(f, "used {} of memory", format_size(*bytes)),
             Self::Age => f.write_str("reached its lifetime"),
+            Self::Calendar => f.write_str("was due by the calendar"),
             Self::Replaced => f.write_str("was replaced by a new generation"),
             Self::Aborted => f.write_str("belonged to a reload that was taken back"),
             Self::ScaledDown => f.write_str("was scaled away"),
@@ -142,6 +145,7 @@ impl Cause {
             Self::Unhealthy(_) => "health",
             Self::Memory(_) => "memory",
             Self::Age => "age",
+            Self::Calendar => "calendar",
             Self::Replaced => "reload",
             Self::Aborted => "aborted",
             Self::ScaledDown => "scale",

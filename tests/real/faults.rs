@@ -81,7 +81,7 @@ fn boot() -> Option<Outcome> {
                  until_ '[ \"$(says \"is asked to leave\")\" -ge 3 ]'\nuntil_ '! state | grep -q draining'\n\
                  after=$(pids); echo \"$before\"; echo \"$after\"\n\
                  for pid in $before; do case \" $after \" in *\" $pid \"*) echo \"$pid stayed\"; exit 1;; esac; done\n\
-                 date; says 'is asked to leave'",
+                 date; [ \"$(says 'was due by the calendar')\" -ge 3 ]",
             ),
         )
         .check(

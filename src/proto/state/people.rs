@@ -129,6 +129,7 @@ pub enum Cause {
     Unhealthy(String),
     Memory(u64),
     Age,
+    Calendar,
     Replaced,
     Aborted,
     ScaledDown,
