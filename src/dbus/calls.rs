@@ -203,6 +203,25 @@ mod tests {
     }
 
     #[test]
+    fn each_method_asks_for_its_own_permission() {
+        let calls = [
+            ("Reload", call("Reload", &()), Action::Reload),
+            ("Restart", call("Restart", &-1i32), Action::Manage),
+            ("Scale", call("Scale", &"+1"), Action::Manage),
+            ("Reset", call("Reset", &-1i32), Action::Manage),
+            ("Stop", call("Stop", &()), Action::Manage),
+            ("StartSlot", call("StartSlot", &0u32), Action::Manage),
+            ("StopSlot", call("StopSlot", &0u32), Action::Manage),
+            ("Signal", call("Signal", &(-1i32, "HUP")), Action::Signal),
+            ("Send", call("Send", &(-1i32, "1")), Action::Signal),
+        ];
+        for (member, call, action) in calls {
+            let asked = wish(Object::App, member, &call, Origin::Bus).map(|(_, action)| action);
+            assert_eq!(asked, Ok(action), "{member}");
+        }
+    }
+
+    #[test]
     fn a_slots_own_object_takes_no_slot_as_an_argument() {
         let on =
             |object, call: &Message, member| wish(object, member, call, Origin::Bus).map(|(wish, _)| wish);
