@@ -193,8 +193,12 @@ impl World {
     fn drain(&mut self, place: u64, a: u8) {
         let Some(peer) = self.places.get_mut(&place) else { return };
         peer.drained = true;
-        let farewell =
-            Farewell { message: None, timeout: Duration::from_millis(u64::from(a)), is_last: a % 2 == 1 };
+        let farewell = Farewell {
+            message: None,
+            signal: Some(15),
+            timeout: Duration::from_millis(u64::from(a)),
+            is_last: a % 2 == 1,
+        };
         let actions = self.primary.drain(self.now, peer.id, farewell);
         self.obey(actions);
     }

@@ -15,6 +15,8 @@
 const cluster = require('cluster');
 
 const LOOK_MS = 250;
+// Who has heard no signal by then gets none: ganger is gone.
+const SIGNAL_MS = 10000;
 
 if (cluster.isWorker) {
   // What the user has set, else what ganger allows when it asks for the drain: a second when the whole pool ends. An app
@@ -22,9 +24,10 @@ if (cluster.isWorker) {
   const wishedMs = process.env.GANGER_IDLE_GRACE_MS;
   let draining = false;
 
-  const drain = (allowedMs = 20000) => {
+  const drain = (allowedMs = 20000, signal) => {
     if (draining) return;
     draining = true;
+    stayFor(signal);
     const http = require('http');
     const https = require('https');
     keepIdleOnClose([http.Server, https.Server]);
@@ -32,7 +35,7 @@ if (cluster.isWorker) {
     const closed = letCloseTwice(require('net').Server.prototype);
     disconnectAfter(closed);
     const patienceMs = (server) => (wishedMs ? Number(wishedMs) : Math.min(allowedMs, promisedMs(server)));
-    const quietFor = quietConnections(https.Server, closed);
+    const quietFor = quietConnections(closed);
     const look = () => {
       const quiet = quietFor();
       const due = [...quiet.keys()].filter((socket) => quiet.get(socket) >= patienceMs(socket.server));
@@ -46,7 +49,7 @@ if (cluster.isWorker) {
   process.prependListener('internalMessage', (message) => {
     if (!message) return;
     if (message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') drain();
-    if (message.cmd === 'NODE_GANGER' && message.act === 'leave') drain(message.idle);
+    if (message.cmd === 'NODE_GANGER' && message.act === 'leave') drain(message.idle, message.signal);
   });
 
   // The app may leave by itself.
@@ -55,6 +58,30 @@ if (cluster.isWorker) {
     drain();
     return disconnect.call(this);
   };
+}
+
+// The app may have a handler for its stop signal, which ganger sends half a second after the disconnect. Nothing may be
+// left by then that keeps the process: it stays for its signal.
+function stayFor(number) {
+  const { signals } = require('os').constants;
+  const signal = Object.keys(signals).find((name) => signals[name] === number);
+  if (!signal) return;
+  let came = false;
+  let stay;
+  const hear = () => {
+    came = true;
+    clearTimeout(stay);
+    // Handlers that count each other (signal-exit) come next, and must not see this one.
+    process.removeListener(signal, hear);
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  };
+  const listen = () => process.listenerCount(signal) > 0 && process.prependListener(signal, hear);
+  listen();
+  process.once('disconnect', () => {
+    if (came) return;
+    process.removeListener(signal, hear);
+    if (listen()) stay = setTimeout(() => process.removeListener(signal, hear), SIGNAL_MS);
+  });
 }
 
 // Headers are written in one place, for requests in flight and to come.
@@ -133,6 +160,12 @@ function secured(server) {
   return list && list.all ? list.all().map((parser) => parser.socket).filter(Boolean) : [];
 }
 
+// Whether the sockets of a server are bare for as long as they say nothing: those under TLS, and those of HTTP/2.
+function isBareAtFirst(server) {
+  const names = ['Http2Server', 'Http2SecureServer']; // `http2` hides its classes
+  return Boolean(server) && (server instanceof require('https').Server || names.includes(server.constructor.name));
+}
+
 // An app may have a parser of its own at a socket.
 function isIdle({ server, parser, _httpMessage }) {
   return server && parser && parser.constructor.name === 'HTTPParser' && !parser.incoming && !_httpMessage;
@@ -142,8 +175,9 @@ function isBusy(socket) {
   return socket.parser && !isIdle(socket);
 }
 
-// So long Node itself keeps an idle connection of the server: newer versions wait for a second more than they say.
-function promisedMs({ keepAliveTimeout, keepAliveTimeoutBuffer = 1000 }) {
+// So long Node itself keeps an idle connection of the server: newer versions wait for a second more than they say. A
+// server of HTTP/2 promises nothing to its HTTP/1.1 clients before Node 24: it is taken for what it is since then.
+function promisedMs({ keepAliveTimeout = 5000, keepAliveTimeoutBuffer = 1000 }) {
   return keepAliveTimeout > 0 ? keepAliveTimeout + keepAliveTimeoutBuffer + 500 : Infinity;
 }
 
@@ -177,16 +211,16 @@ function closeOneByOne(sockets, then) {
 // Returns a function that names the HTTP connections of closed servers which carry no request, each with the
 // milliseconds for which it was seen to bring no byte. Sockets that became WebSockets have no parser and are left alone.
 // Those that wait for the first byte of a TLS session have none, either.
-function quietConnections(Https, closed) {
+function quietConnections(closed) {
   let before = new Map(); // socket → bytes read, and since when no more
-  const isSilent = (socket) => socket.server instanceof Https && !socket.parser && socket.bytesRead === 0;
+  const isSilent = (socket) => isBareAtFirst(socket.server) && !socket.parser && socket.bytesRead === 0;
   return () => {
     const since = (socket) => {
       const last = before.get(socket);
       return last && last.bytes === socket.bytesRead ? last : { bytes: socket.bytesRead, at: now() };
     };
     const all = handles();
-    for (const server of closed.keys()) if (server instanceof Https) all.push(...secured(server));
+    for (const server of closed.keys()) all.push(...secured(server));
     const idle = all.filter((socket) => isIdle(socket) || isSilent(socket));
     before = new Map(idle.map((socket) => [socket, since(socket)]));
     const quiet = [...before].filter(([socket]) => !socket.server.listening);

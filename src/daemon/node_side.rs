@@ -217,7 +217,7 @@ impl World {
                 .or_else(|_| UserText::from_json(&serde_json::Value::from(message.as_str()).to_string()))
         };
         let message = plan.stop.message.as_ref().and_then(|message| text(message).ok());
-        let farewell = Farewell { message, timeout: plan.stop.timeout, is_last };
+        let farewell = Farewell { message, signal: plan.stop.signal, timeout: plan.stop.timeout, is_last };
         let Some(side) = &mut self.node else {
             return false;
         };

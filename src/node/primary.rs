@@ -143,7 +143,7 @@ impl Primary {
             Phase::Open | Phase::Leaving { last_call: None } => channel.phase = Phase::Leaving { last_call },
         }
         // The app may close its servers when it hears the message: the preload has to know before.
-        let leave = ToWorker::Leave { idle };
+        let leave = ToWorker::Leave { idle, signal: farewell.signal };
         let disconnect = ToWorker::Disconnect { seq: channel.seq() };
         let lines = [leave].into_iter().chain(farewell.message.map(ToWorker::User)).chain([disconnect]);
         out.extend(lines.map(|message| Action::Send { worker, message, handle: None }));

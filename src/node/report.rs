@@ -27,6 +27,8 @@ pub struct Policy {
 pub struct Farewell {
     /// Said before anything else (PM2's `shutdown`).
     pub message: Option<UserText>,
+    /// The number of its stop signal (signal(7)); `None`: it gets none.
+    pub signal: Option<i32>,
     /// When it will be killed, from now.
     pub timeout: Duration,
     /// The whole pool ends: nobody is there for a client that comes back.

@@ -57,7 +57,8 @@ impl World {
     }
 
     fn drain(&mut self, id: u64) -> Vec<Action> {
-        let farewell = Farewell { message: None, timeout: Duration::from_secs(30), is_last: false };
+        let farewell =
+            Farewell { message: None, signal: Some(15), timeout: Duration::from_secs(30), is_last: false };
         self.primary.drain(self.now, worker(id), farewell)
     }
 }
@@ -330,12 +331,16 @@ fn a_handle_that_did_not_arrive_is_sent_again_and_given_up_after_some_tries() {
 fn a_drain_is_message_disconnect_end_and_the_stop_signal_for_who_stays() {
     let mut world = World::new(vec![tcp("[::]:3000")], SHARED, 1);
     let message = UserText::from_text("shutdown");
-    let farewell =
-        Farewell { message: Some(message.clone()), timeout: Duration::from_secs(30), is_last: false };
+    let farewell = Farewell {
+        message: Some(message.clone()),
+        signal: Some(15),
+        timeout: Duration::from_secs(30),
+        is_last: false,
+    };
     let begun = world.primary.drain(world.now, worker(1), farewell);
     let said = say(1, ToWorker::User(message));
     // A quarter of the 28 seconds before the stop signal is left to requests that come last.
-    let leave = say(1, ToWorker::Leave { idle: Duration::from_secs(21) });
+    let leave = say(1, ToWorker::Leave { idle: Duration::from_secs(21), signal: Some(15) });
     assert_eq!(begun, [leave, said, say(1, ToWorker::Disconnect { seq: 0 })]);
     assert_eq!(world.drain(1), [], "once is enough");
     assert_eq!(world.listen(1, PORT_3000), [], "a worker that leaves opens nothing more");

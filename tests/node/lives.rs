@@ -143,7 +143,12 @@ fn pm2s_shutdown_message_comes_before_the_drain() {
     doing("close at shutdown", |mut pool, worker| {
         pool.listening(worker);
         let message = Some(UserText::from_text("shutdown"));
-        let farewell = ganger::node::Farewell { message, timeout: Duration::from_secs(30), is_last: false };
+        let farewell = ganger::node::Farewell {
+            message,
+            signal: Some(15),
+            timeout: Duration::from_secs(30),
+            is_last: false,
+        };
         pool.hub.drain(now(), worker, farewell);
         pool.said(worker, "SHUTDOWN");
         assert_eq!(pool.exited(worker), Some(0));

@@ -342,11 +342,12 @@ fn idle_and_silent_connections_do_not_keep_a_worker() {
     }
 }
 
-/// Drains a worker with an https connection that has brought a request, or only the session, or not even that.
-fn idle_https(version: &str, silent: &[(&str, &str)], connects: bool) {
+/// Drains a worker with an https connection that has brought a request, or only the session, or not even that. `tls` is
+/// the kind of the server.
+fn idle_https(version: &str, tls: &str, silent: &[(&str, &str)], connects: bool) {
     let sockets = Sockets::new();
     let address = sockets.address();
-    let (mut pool, worker) = keeping(version, &sockets, &[("TLS", "1")]);
+    let (mut pool, worker) = keeping(version, &sockets, &[("TLS", tls)]);
     let _raw = connects.then(|| pool.during(move || client::connect(address).unwrap()));
     let mut command = Command::new(prepared(&["node", &versions()[0]]));
     command.arg(here().join("apps/idle-client.cjs")).env("PORT", sockets.port().to_string());
@@ -355,7 +356,7 @@ fn idle_https(version: &str, silent: &[(&str, &str)], connects: bool) {
     let mut client = command.spawn().unwrap();
     let mut output = client.stdout.take().unwrap();
     pool.during(move || output.read_exact(&mut [0; 4]).unwrap());
-    drains_in_time(&mut pool, worker, &format!("node {version}, https, {silent:?}"));
+    drains_in_time(&mut pool, worker, &format!("node {version}, https ({tls}), {silent:?}"));
     drop(client.stdin.take());
     client.wait().unwrap();
 }
@@ -363,14 +364,23 @@ fn idle_https(version: &str, silent: &[(&str, &str)], connects: bool) {
 #[test]
 fn idle_https_connections_do_not_keep_a_worker() {
     for version in versions() {
-        idle_https(&version, &[], false);
+        idle_https(&version, "1", &[], false);
     }
 }
 
 #[test]
 fn https_connections_that_ask_nothing_do_not_keep_a_worker() {
     for version in versions() {
-        idle_https(&version, &[("SILENT", "1")], true);
+        idle_https(&version, "1", &[("SILENT", "1")], true);
+    }
+}
+
+#[test]
+fn http1_connections_of_an_http2_server_do_not_keep_a_worker() {
+    // Node 18 has no list of them.
+    for version in versions().into_iter().filter(|version| !version.starts_with("18.")) {
+        idle_https(&version, "2", &[], false);
+        idle_https(&version, "2", &[("SILENT", "1")], true);
     }
 }
 
@@ -407,7 +417,10 @@ fn when_the_whole_pool_ends_idle_connections_do_not_keep_it() {
         let sockets = Sockets::new();
         let (mut pool, worker) = keeping(&version, &sockets, &[]);
         let idle = idle_connection(&mut pool, sockets.address());
-        pool.dismiss(worker, Farewell { message: None, timeout: Duration::from_secs(120), is_last: true });
+        pool.dismiss(
+            worker,
+            Farewell { message: None, signal: Some(15), timeout: Duration::from_secs(120), is_last: true },
+        );
         assert_eq!(pool.exited(worker), Some(0));
         let kept = idle.join().unwrap();
         assert!(kept < Duration::from_secs(20), "node {version}: {kept:?}");

@@ -185,7 +185,7 @@ impl Pool {
     }
 
     pub(crate) fn drain(&mut self, worker: UniqueId, timeout: Duration) {
-        self.dismiss(worker, Farewell { message: None, timeout, is_last: false });
+        self.dismiss(worker, Farewell { message: None, signal: Some(15), timeout, is_last: false });
     }
 
     pub(crate) fn dismiss(&mut self, worker: UniqueId, farewell: Farewell) {

@@ -76,6 +76,65 @@ process.on('SIGINT', () => { say(`SIGINT ${server.listening}`); process.exit(0);
 }
 
 #[test]
+fn the_handler_of_the_stop_signal_runs_where_nothing_else_keeps_the_worker() {
+    let app = server(
+        "process.once('SIGTERM', async () => { await new Promise((done) => setTimeout(done, 10)); say('flushed'); });
+process.on('beforeExit', (code) => say(`empty ${code}`));",
+    );
+    for version in versions() {
+        for command in ["['node', 'server.js']", "['sh', '-c', 'node server.js; true']"] {
+            let config =
+                format!("command = {command}\nlisten = ['127.0.0.1:0']\nworkers = 2\nprotocol = 'node'");
+            let run = App::with(&version, &config).file("server.js", &app).serve();
+            ganger(&run, 0, &["reload", "app"]);
+            run.stop();
+            let said = run.output();
+            for word in ["flushed", "empty 0"] {
+                let count = said.iter().filter(|line| line.ends_with(word)).count();
+                assert_eq!(count, 4, "{command}, {word}: {said:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_handler_that_ends_its_worker_by_the_signal_itself_finds_no_other_handler_in_its_way() {
+    // signal-exit goes only when its own handler is the only one.
+    let app = server(
+        "process.on('SIGTERM', function mine() {
+  say(`handlers: ${process.listenerCount('SIGTERM')}`);
+  process.removeListener('SIGTERM', mine);
+  process.kill(process.pid, 'SIGTERM');
+});
+process.on('beforeExit', () => say('stayed'));",
+    );
+    for version in versions() {
+        let run = App::new(&version, &app).serve();
+        run.stop();
+        let said = run.output();
+        assert_eq!(said.iter().filter(|line| line.ends_with("handlers: 1")).count(), 2, "{said:?}");
+        assert!(!said.iter().any(|line| line.ends_with("stayed")), "{said:?}");
+        assert_eq!(run.count("signal 15"), 0, "this is how it was told to end");
+    }
+}
+
+#[test]
+fn a_stop_signal_that_nobody_handles_is_not_waited_for() {
+    let app = server(
+        "const gone = () => {};
+process.on('SIGTERM', gone);
+server.on('close', () => process.removeListener('SIGTERM', gone));
+process.on('beforeExit', () => say('empty'));",
+    );
+    for version in versions() {
+        let run = App::new(&version, &app).serve();
+        run.stop();
+        let said = run.output();
+        assert_eq!(said.iter().filter(|line| line.ends_with("empty")).count(), 2, "{said:?}");
+    }
+}
+
+#[test]
 fn a_worker_that_crashes_is_replaced_while_the_other_serves() {
     for version in versions() {
         let app = server("setImmediate(() => fs.existsSync('boom') || 0);");

@@ -50,6 +50,8 @@ pub enum ToWorker {
     Leave {
         /// How long idle connections may have for one more request.
         idle: Duration,
+        /// The number of the stop signal that will come if it stays (signal(7)).
+        signal: Option<i32>,
     },
     /// A message to the app.
     User(UserText),
@@ -164,9 +166,9 @@ impl ToWorker {
             Self::User(UserText(text)) => return format!("{text}\n").into_bytes(),
             Self::HandleAck => json!({"cmd": "NODE_HANDLE_ACK"}),
             Self::HandleNack => json!({"cmd": "NODE_HANDLE_NACK"}),
-            Self::Leave { idle } => {
+            Self::Leave { idle, signal } => {
                 let idle = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
-                json!({"cmd": "NODE_GANGER", "act": "leave", "idle": idle})
+                json!({"cmd": "NODE_GANGER", "act": "leave", "idle": idle, "signal": signal})
             }
             Self::Disconnect { seq } => cluster(json!({"act": "disconnect", "seq": seq})),
             Self::Ack { ack, seq } => cluster(json!({"ack": ack, "seq": seq})),
