@@ -76,7 +76,12 @@ function stayFor(number) {
     if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
   };
   const listen = () => process.listenerCount(signal) > 0 && process.prependListener(signal, hear);
-  listen();
+  if (!listen()) {
+    // PM2's apps have one for SIGINT, and ganger should be told.
+    const other = ['SIGINT', 'SIGTERM'].find((name) => process.listenerCount(name) > 0);
+    const hint = { cmd: 'NODE_GANGER', act: 'otherHandler', signal: other };
+    if (other && process.connected) process.send(hint, undefined, undefined, () => {});
+  }
   process.once('disconnect', () => {
     if (came) return;
     process.removeListener(signal, hear);

@@ -79,6 +79,7 @@ impl Primary {
                 out.push(Action::Send { worker, message, handle: None });
                 self.note(worker, Note::HandleDropped, &mut out);
             }
+            Frame::OtherHandler(signal) => self.note(worker, Note::OtherHandler(signal), &mut out),
             Frame::HandleAck => {
                 channel.passed.pop_front();
             }

@@ -7,7 +7,7 @@ use super::channel::Heard;
 use super::fit::Fit;
 use super::{BindRequest, ConnectionId, ListenerId, UniqueId};
 use crate::plan::{Balance, Unmatched};
-use crate::proto::node::{FrameError, ToWorker, UserText};
+use crate::proto::node::{FrameError, OtherSignal, ToWorker, UserText};
 
 pub use super::claims::Trust;
 
@@ -210,6 +210,8 @@ pub enum Note {
     },
     /// The app sent a handle to its primary; it was closed.
     HandleDropped,
+    /// The app has no handler for its stop signal, but one for this signal.
+    OtherHandler(OtherSignal),
     /// A line was dropped.
     Malformed(FrameError),
     /// The process ended and had never listened.
@@ -287,6 +289,16 @@ impl fmt::Display for Note {
                 write!(f, "the app's listen on {wanted} failed: {name}")
             }
             Self::HandleDropped => f.write_str("the app sent a handle to ganger; it was closed"),
+            Self::OtherHandler(signal) => {
+                let name = match signal {
+                    OtherSignal::Int => "INT",
+                    OtherSignal::Term => "TERM",
+                };
+                write!(
+                    f,
+                    "the app has a handler for SIG{name}, and none for its stop signal: set stop.signal = \"{name}\" if the handler is there for the end of a worker"
+                )
+            }
             Self::Malformed(error) => write!(f, "dropped {error}"),
             Self::NeverListened(heard) => write!(f, "it ended before it listened: {heard}"),
         }

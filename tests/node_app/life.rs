@@ -119,6 +119,18 @@ process.on('beforeExit', () => say('stayed'));",
 }
 
 #[test]
+fn a_handler_for_another_signal_than_the_stop_signal_is_pointed_out_once() {
+    let app = server("process.on('SIGINT', () => process.exit(0));");
+    for version in versions() {
+        for (settings, times) in [("", 1), ("[stop]\nsignal = 'INT'", 0)] {
+            let run = App::new(&version, &app).configured(settings).serve();
+            run.stop();
+            assert_eq!(run.count("set stop.signal = \"INT\" if"), times, "{settings}");
+        }
+    }
+}
+
+#[test]
 fn a_stop_signal_that_nobody_handles_is_not_waited_for() {
     let app = server(
         "const gone = () => {};

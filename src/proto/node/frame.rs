@@ -38,10 +38,21 @@ pub enum Frame {
     HandleAck,
     /// `NODE_HANDLE_NACK`: the oldest passed descriptor did not arrive.
     HandleNack,
+    /// The drain preload: the app has no handler for its stop signal, but one for this signal.
+    OtherHandler(OtherSignal),
     /// Internal and unknown: ignored, as Node does.
     Unknown,
     /// A message of the app, as JSON text on one line.
     User(String),
+}
+
+/// A signal that apps are asked to leave by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtherSignal {
+    /// SIGINT, PM2's.
+    Int,
+    /// SIGTERM, systemd's.
+    Term,
 }
 
 /// What a worker wants to listen on.
@@ -140,7 +151,24 @@ impl Frame {
             Some("NODE_HANDLE_ACK") => Ok(Self::HandleAck),
             Some("NODE_HANDLE_NACK") => Ok(Self::HandleNack),
             Some("NODE_CLUSTER") => Self::cluster(text),
+            Some("NODE_GANGER") => Ok(Self::preload(text)),
             Some(_) => Ok(Self::Unknown),
+        }
+    }
+
+    /// What the drain preload says; apps can, too.
+    fn preload(text: &str) -> Self {
+        if text.len() > MAX_INTERNAL_BYTES {
+            return Self::Unknown;
+        }
+        let Ok(fields) = serde_json::from_str::<Map<String, Value>>(text) else {
+            return Self::Unknown;
+        };
+        let word = |name: &str| fields.get(name).and_then(Value::as_str);
+        match (word("act"), word("signal")) {
+            (Some("otherHandler"), Some("SIGINT")) => Self::OtherHandler(OtherSignal::Int),
+            (Some("otherHandler"), Some("SIGTERM")) => Self::OtherHandler(OtherSignal::Term),
+            (_, _) => Self::Unknown,
         }
     }
 
@@ -289,6 +317,16 @@ mod tests {
         }
         assert_eq!(Frame::parse(br#"{"cmd":"NODE_x"}"#), Ok(Frame::Unknown));
         assert_eq!(Frame::parse(br#"{"cmd":"NODE_CLUSTER","act":"new thing","seq":1}"#), Ok(Frame::Unknown));
+        let preload = |signal: &str| {
+            Frame::parse(
+                format!(r#"{{"cmd":"NODE_GANGER","act":"otherHandler","signal":{signal}}}"#).as_bytes(),
+            )
+        };
+        assert_eq!(preload("\"SIGINT\""), Ok(Frame::OtherHandler(OtherSignal::Int)));
+        assert_eq!(preload("\"SIGTERM\""), Ok(Frame::OtherHandler(OtherSignal::Term)));
+        for senseless in ["\"SIGKILL\"", "15", "null", "{}"] {
+            assert_eq!(preload(senseless), Ok(Frame::Unknown));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod route;
 
 use std::fmt;
 
-pub use frame::{AddressType, Frame, FrameError, Listen, Query};
+pub use frame::{AddressType, Frame, FrameError, Listen, OtherSignal, Query};
 pub use lines::{Line, LineSplitter, LineTooLong};
 pub use reply::{Outcome, SockName, ToWorker, UserText, UserTextError};
 pub use route::{MAX_ROUTED_BYTES, Route, To};
