@@ -72,14 +72,16 @@ require('http').createServer((_, response) => response.end('x')).listen(path);";
 
 #[test]
 fn node_behind_a_program_that_is_not_seen_through_is_told_of_the_protocol() {
-    for (server, sign) in [
+    for (server, timeout, sign) in [
         // As one that finds its port in use, and as the one that has it.
-        ("setTimeout(() => process.exit(1), 300);", "exited with status 1"),
-        ("require('net').createServer().listen(0, '127.0.0.1');", "it was not ready within 1.5s"),
+        ("setTimeout(() => process.exit(1), 300);", "60s", "exited with status 1"),
+        ("require('net').createServer().listen(0, '127.0.0.1');", "4s", "it was not ready within 4s"),
     ] {
-        let config = "command = ['sh', '-c', 'if true; then node server.js; fi']\nlisten = ['127.0.0.1:0']\n\
-                      workers = 1\n[ready]\ntimeout = '1500ms'";
-        let run = App::with(&newest(), config).file("server.js", server).start();
+        let config = format!(
+            "command = ['sh', '-c', 'if true; then node server.js; fi']\nlisten = ['127.0.0.1:0']\n\
+             workers = 1\n[ready]\ntimeout = '{timeout}'"
+        );
+        let run = App::with(&newest(), &config).file("server.js", server).start();
         run.said(sign);
         run.said("set protocol = \"node\" for an app that calls listen() with a port or a path");
         run.stop();
