@@ -24,6 +24,9 @@ mod deno;
 #[path = "node_app/explained.rs"]
 mod explained;
 #[cfg(test)]
+#[path = "node_app/inspecting.rs"]
+mod inspecting;
+#[cfg(test)]
 #[path = "node_app/launchers.rs"]
 mod launchers;
 #[cfg(test)]

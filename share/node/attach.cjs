@@ -23,6 +23,7 @@ if (given && require('worker_threads').isMainThread && process.argv[1]) {
   const Module = require('module');
   const real = { listen: net.Server.prototype.listen, bind: dgram.Socket.prototype.bind, load: Module._load };
   const ofAPackage = isOfAPackage(process.argv[1]);
+  const inspect = ofAPackage ? lendInspector() : () => {};
   let hooks = null;
   let attached = false;
   let stays = () => {};
@@ -38,6 +39,7 @@ if (given && require('worker_threads').isMainThread && process.argv[1]) {
     if (!token) return;
     const giveBack = () => give(channel + 1, token);
     process.once('exit', giveBack);
+    inspect();
     process.env.NODE_UNIQUE_ID = String(id);
     require('child_process')._forkChild(channel, 'json');
     const cluster = require('cluster');
@@ -92,6 +94,22 @@ if (given && require('worker_threads').isMainThread && process.argv[1]) {
   } else {
     attach();
   }
+}
+
+// `NODE_OPTIONS=--inspect` is for the worker, which cannot have the port while its launcher has it. Gives the way to
+// take it back.
+function lendInspector() {
+  let inspector;
+  let at;
+  try {
+    inspector = require('inspector');
+    at = inspector.url() && new URL(inspector.url());
+  } catch {
+    // This Node was built without one.
+  }
+  if (!at) return () => {};
+  inspector.close();
+  return () => inspector.open(Number(at.port), at.hostname.replace(/[[\]]/g, ''));
 }
 
 function isCluster(name) {

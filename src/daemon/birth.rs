@@ -18,7 +18,8 @@ use crate::proto::listen_fds::{self, FdName};
 use crate::time::Monotonic;
 
 use super::environment;
-use super::node_side::{Descriptors, Manner};
+use super::node_launch::Manner;
+use super::node_side::Descriptors;
 use super::readiness::Lookout;
 use super::subjects::Subject;
 use super::world::{Born, Group, Process, ProcessState, World};
@@ -114,7 +115,7 @@ impl World {
         let Some(born) = self.generations.get(&generation) else {
             return Err(SpawnFailure::Program(format!("generation {generation} has no plan")));
         };
-        let (plan, manner) = (Arc::clone(&born.plan), born.manners.get(&slot).copied().unwrap_or_default());
+        let (plan, manner) = (Arc::clone(&born.plan), born.manners.get(&slot).cloned().unwrap_or_default());
         let mut told = self.told(&plan, worker, slot, generation)?;
         let sinks = self.output.open(&self.app, slot, &plan.log, &self.null).map_err(resources)?;
         if let Some(stream) = &sinks.journal_stream {
@@ -122,7 +123,7 @@ impl World {
         }
         let ready_pipe = self.ready_pipe(&plan, &mut told)?;
         *group = self.make_group(worker, &plan);
-        let channel = self.channel(worker, slot, generation, &plan, manner, &mut told)?;
+        let channel = self.channel(worker, slot, generation, &plan, &manner, &mut told)?;
         let mut fds: Vec<(RawFd, BorrowedFd<'_>)> = Vec::new();
         let mut stdin = self.null.as_fd();
         match plan.protocol {
@@ -338,7 +339,7 @@ impl World {
         slot: Slot,
         generation: GenerationId,
         plan: &Plan,
-        manner: Manner,
+        manner: &Manner,
         told: &mut Told,
     ) -> Result<Descriptors, SpawnFailure> {
         if plan.protocol != Protocol::Node {

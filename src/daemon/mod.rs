@@ -16,6 +16,7 @@ mod inbox;
 mod looking;
 mod mail;
 mod measuring;
+mod node_launch;
 mod node_side;
 mod opening;
 mod output;

@@ -1,32 +1,31 @@
-//! Node workers: their channels, what they are started with, and what they report.
+//! Node workers: their channels, and what they report.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::node::{
-    self, ATTACH_FD, CHANNEL_FD, Farewell, Heard, Hub, InheritedSocket, Lacking, Launch, Policy, Report,
-    Setting, Trust, UniqueId, Way,
+    self, ATTACH_FD, CHANNEL_FD, Farewell, Heard, Hub, InheritedSocket, Lacking, Policy, Report, Trust,
+    UniqueId, Way,
 };
 use crate::os::poller::Interest;
-use crate::os::{clock, files, pipes, sock_diag};
+use crate::os::{clock, pipes, sock_diag};
 use crate::plan::{Address, Balance, Plan, SocketKind};
 use crate::pool::{Event, Notification, ReadySign, Slot, WorkerId};
 use crate::proto::node::UserText;
 use crate::systemd::activation::Listener;
 use crate::time::Monotonic;
 
+use super::node_launch::Manner;
 use super::subjects::{Subject, Token};
 use super::world::World;
 
 /// The preloads as they are shipped, with their names in the runtime directory, where every worker can read them.
 const DRAIN: (&str, &str) = ("drain.cjs", include_str!("../../share/node/drain.cjs"));
 const ATTACH: (&str, &str) = ("attach.cjs", include_str!("../../share/node/attach.cjs"));
-/// The longest package.json that is read, in bytes.
-const MAX_PACKAGE: u64 = 1 << 20;
 /// So many turns of the hub before other things get theirs.
 const MAX_TURNS: usize = 64;
 
@@ -36,58 +35,16 @@ pub(super) struct NodeSide {
     hub: Hub,
     token: Token,
     /// The preloads' paths; `None` when one could not be written.
-    drain: Option<PathBuf>,
-    attach: Option<PathBuf>,
+    pub(super) drain: Option<PathBuf>,
+    pub(super) attach: Option<PathBuf>,
+    /// The ports of workers' inspectors.
+    pub(super) inspectors: BTreeMap<WorkerId, u16>,
 }
 
 /// Variables of one worker.
 type Variables = Vec<(&'static str, OsString)>;
 /// Descriptors of one worker and their numbers there.
 pub(super) type Descriptors = Vec<(RawFd, OwnedFd)>;
-
-/// What is particular about a Node worker.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Manner {
-    /// It attaches itself to its channel.
-    attach: bool,
-    /// It is Deno, which never accepts on a socket that it was given.
-    deno: bool,
-}
-
-/// What a Node worker is started with in place of its plan's command.
-#[derive(Debug, Default)]
-pub(super) struct NodeLaunch {
-    pub(super) argv: Vec<OsString>,
-    pub(super) path_first: Option<PathBuf>,
-    pub(super) env: Vec<(OsString, OsString)>,
-    pub(super) node_options: Option<OsString>,
-    pub(super) manner: Manner,
-}
-
-impl NodeLaunch {
-    /// Puts what the launch needs into a worker's environment; what the plan says goes before it.
-    pub(super) fn add_to(
-        &self,
-        env: &mut BTreeMap<OsString, OsString>,
-        configured: &BTreeMap<OsString, OsString>,
-    ) {
-        for (name, value) in &self.env {
-            if !configured.contains_key(name) {
-                env.insert(name.clone(), value.clone());
-            }
-        }
-        if let Some(first) = &self.path_first {
-            let path = env.get(OsStr::new("PATH")).cloned().unwrap_or_default();
-            env.insert("PATH".into(), [first.as_os_str().to_owned(), path].join(OsStr::new(":")));
-        }
-        if let Some(options) = &self.node_options {
-            env.insert("NODE_OPTIONS".into(), options.clone());
-        }
-        for name in node::REMOVED {
-            env.remove(OsStr::new(name));
-        }
-    }
-}
 
 fn unique(worker: WorkerId) -> Option<UniqueId> {
     UniqueId::new(worker.0)
@@ -128,38 +85,8 @@ impl World {
         };
         let drain = write(DRAIN, "workers drain without ganger's help");
         let attach = write(ATTACH, "launchers cannot be run as they are");
-        self.node = Some(NodeSide { hub, token, drain, attach });
+        self.node = Some(NodeSide { hub, token, drain, attach, inspectors: BTreeMap::new() });
         Ok(())
-    }
-
-    /// The command that a Node worker in `slot` is started with; notes are logged for slot 0 only.
-    pub(super) fn node_launch(&self, plan: &Plan, slot: Slot) -> Result<NodeLaunch, String> {
-        let own = || std::env::current_dir().unwrap_or_default();
-        let directory = plan.command.directory.clone().unwrap_or_else(own);
-        let package = read_package(&directory);
-        let configured = plan.command.env.get(OsStr::new("NODE_OPTIONS")).cloned();
-        let node_options = configured.or_else(|| std::env::var_os("NODE_OPTIONS"));
-        let side = self.node.as_ref();
-        let setting = Setting {
-            preload: side.and_then(|side| side.drain.as_deref()).filter(|_| plan.node.drain),
-            attach: side.and_then(|side| side.attach.as_deref()),
-            slot: slot.0,
-            directory: &directory,
-            package: package.as_deref(),
-            plug_and_play: directory.join(".pnp.cjs").exists(),
-            node_options: node_options.as_deref(),
-        };
-        let launch = node::launch(&plan.command.argv, &setting).map_err(|error| error.to_string())?;
-        if slot.0 == 0 {
-            launch.notes.iter().for_each(|note| info!("{note}"));
-        }
-        let node_options = launch.node_options.map(|ours| match node_options {
-            Some(theirs) if !theirs.is_empty() => [theirs, ours].join(OsStr::new(" ")),
-            Some(_) | None => ours,
-        });
-        let Launch { argv, path_first, env, attach, .. } = launch;
-        let manner = Manner { attach, deno: argv.first().is_some_and(|program| node::is_deno(program)) };
-        Ok(NodeLaunch { argv, path_first, env, node_options, manner })
     }
 
     /// Opens a worker's channel; gives what becomes its descriptors, and its variables.
@@ -169,7 +96,7 @@ impl World {
         slot: Slot,
         generation: u64,
         plan: &Plan,
-        manner: Manner,
+        manner: &Manner,
     ) -> Result<(Descriptors, Variables), String> {
         let port = self.only_port().filter(|_| !plan.command.env.contains_key(OsStr::new("PORT")));
         let Some(unique) = unique(id) else {
@@ -182,18 +109,22 @@ impl World {
             let sockets = self.listeners.iter().filter_map(|it| Some((it.kind, it.address.as_ref()?)));
             short_of_workers(sockets, plan.workers).into_iter().for_each(|doubt| self.warn_once(doubt));
         }
+        let inspector = self.inspector(id, slot, plan, manner);
         let Some(side) = &mut self.node else {
             return Err("there is no channel for Node workers".to_owned());
         };
         let channel = side.hub.open(unique, slot.0, generation, policy).map_err(|error| error.to_string())?;
-        if !manner.attach {
-            return Ok((vec![(CHANNEL_FD, channel)], node::environment(unique, Way::Direct, port)));
-        }
-        let token = pipes::token().map_err(|error| error.to_string())?;
-        let way =
-            Way::Attach { signal: plan.stop.signal.unwrap_or_default(), supervisor: std::process::id() };
-        let descriptors = vec![(ATTACH_FD, channel), (ATTACH_FD + 1, token)];
-        Ok((descriptors, node::environment(unique, way, port)))
+        let (way, descriptors) = if manner.attach {
+            let token = pipes::token().map_err(|error| error.to_string())?;
+            let signal = plan.stop.signal.unwrap_or_default();
+            let way = Way::Attach { signal, supervisor: std::process::id() };
+            (way, vec![(ATTACH_FD, channel), (ATTACH_FD + 1, token)])
+        } else {
+            (Way::Direct, vec![(CHANNEL_FD, channel)])
+        };
+        let mut variables = node::environment(unique, way, port);
+        variables.extend(inspector.map(|options| ("NODE_OPTIONS", options)));
+        Ok((descriptors, variables))
     }
 
     /// The port of the inherited TCP sockets, when they have but one.
@@ -371,11 +302,6 @@ fn short_of_workers<'a>(
         }
     }
     doubts
-}
-
-fn read_package(directory: &Path) -> Option<String> {
-    let bytes = files::read_bounded(&directory.join("package.json"), MAX_PACKAGE).ok()?;
-    String::from_utf8(bytes).ok()
 }
 
 /// The backlog that the listener came with; each worker sets its own, and ganger sets it back.

@@ -21,7 +21,8 @@ use crate::time::Monotonic;
 
 use super::checking::Checks;
 use super::measuring::Meter;
-use super::node_side::{Manner, NodeSide};
+use super::node_launch::Manner;
+use super::node_side::NodeSide;
 use super::output::Output;
 use super::readiness::Lookout;
 use super::subjects::{Subjects, Token};

@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::UniqueId;
+use super::inspect::{self, Inspector};
 use super::remark::{LaunchError, LaunchNote};
 use super::scripts::{self, Package};
 
@@ -24,8 +25,23 @@ pub const ATTACH_FD: i32 = 100;
 /// Variables that must not reach a Node worker: descriptor 3 is its channel, not a socket.
 pub const REMOVED: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NODE_CLUSTER_SCHED_POLICY"];
 
-/// Where Node's inspector listens when nothing else is said; worker N gets this port plus its slot.
-const INSPECTOR_PORT: u16 = 9229;
+/// Options of Node whose value may be the next word, as far as people start servers with them.
+const VALUED: [&str; 14] = [
+    "-r",
+    "--require",
+    "--import",
+    "--loader",
+    "--experimental-loader",
+    "-C",
+    "--conditions",
+    "--env-file",
+    "--env-file-if-exists",
+    "--inspect-port",
+    "--debug-port",
+    "--title",
+    "--disable-warning",
+    "--max-http-header-size",
+];
 /// npm scripts that call npm scripts, so deep.
 const MAX_SCRIPTS: u32 = 8;
 
@@ -38,10 +54,12 @@ pub struct Launch {
     pub path_first: Option<PathBuf>,
     /// Further variables (a script's own assignments, `npm_…`); the app's configured ones go before them.
     pub env: Vec<(OsString, OsString)>,
-    /// To be appended to `NODE_OPTIONS`: a preload, where argv has no place for it.
-    pub node_options: Option<OsString>,
+    /// `NODE_OPTIONS`: the app's, and a preload where argv has no place for it.
+    pub node_options: OsString,
     /// The channel is on [`ATTACH_FD`], for whoever comes to serve.
     pub attach: bool,
+    /// Where its inspector is to listen, when it may have one: each worker is told its port in `NODE_OPTIONS`.
+    pub inspector: Option<Inspector>,
     /// Worth telling once per generation.
     pub notes: Vec<LaunchNote>,
 }
@@ -53,16 +71,16 @@ pub struct Setting<'a> {
     pub preload: Option<&'a Path>,
     /// The attach preload, when there is one.
     pub attach: Option<&'a Path>,
-    /// The worker's slot.
-    pub slot: u32,
     /// The directory of the worker (and of package.json).
     pub directory: &'a Path,
     /// The text of package.json there, if there is one.
     pub package: Option<&'a str>,
     /// Yarn's Plug'n'Play is there in place of `node_modules`: only Yarn itself knows where packages are.
     pub plug_and_play: bool,
-    /// `NODE_OPTIONS` as the worker would have it.
+    /// `NODE_OPTIONS` of the configuration, which goes before a script's own.
     pub node_options: Option<&'a OsStr>,
+    /// `NODE_OPTIONS` of ganger's environment, which goes behind.
+    pub own_options: Option<&'a OsStr>,
 }
 
 /// How a worker comes to its channel.
@@ -123,6 +141,10 @@ pub fn launch(argv: &[OsString], setting: &Setting<'_>) -> Result<Launch, Launch
         if setting.plug_and_play && scripts::is_launcher(&program) && setting.attach.is_some() {
             return Ok(as_it_is(launch, program, setting));
         }
+        let of_script =
+            launch.env.iter().rfind(|(name, _)| name == "NODE_OPTIONS").map(|(_, value)| value.as_os_str());
+        launch.node_options =
+            setting.node_options.or(of_script).or(setting.own_options).unwrap_or_default().to_owned();
         match step(&mut launch, &program, setting) {
             Ok(Step::Again) => {}
             Ok(Step::Node) => return node(launch, setting),
@@ -210,11 +232,10 @@ fn package(setting: &Setting<'_>, launcher: &str) -> Result<Package, LaunchError
     Package::parse(text).map_err(|reason| error(format!("it cannot be read ({reason})")))
 }
 
-/// A plain `node` command: the preload and the inspector's port go before the app's own options.
+/// A plain `node` command: the preload goes before the app's own options, the inspector's port out of them.
 fn node(mut launch: Launch, setting: &Setting<'_>) -> Result<Launch, LaunchError> {
     let arguments = words(&launch);
-    let options =
-        arguments.iter().take_while(|argument| argument.starts_with('-') && *argument != "--").count();
+    let options = count_options(&arguments);
     let (own, _) = arguments.split_at_checked(options).unwrap_or((&arguments, &[]));
     for option in own {
         let name = option.split_once('=').map_or(option.as_str(), |(name, _)| name);
@@ -232,46 +253,29 @@ fn node(mut launch: Launch, setting: &Setting<'_>) -> Result<Launch, LaunchError
     if options == arguments.len() {
         return Err(LaunchError::NoScript);
     }
+    let by_environment = launch.node_options.to_string_lossy();
+    let asking = by_environment.split_whitespace().chain(own.iter().map(String::as_str));
+    launch.inspector = Inspector::asked_for(asking);
     let given = std::mem::take(&mut launch.argv);
     let mut given = given.into_iter();
     launch.argv.extend(given.next());
     if let Some(preload) = setting.preload {
         launch.argv.extend([OsString::from("--require"), preload.into()]);
     }
-    if setting.node_options.is_some_and(|options| options.to_string_lossy().contains("--inspect")) {
-        launch.argv.push(format!("--inspect-port={}", inspector(None, setting.slot)).into());
-    }
-    for (at, word) in given.enumerate() {
-        let word = if at < options { inspect(word, setting.slot) } else { word };
-        launch.argv.push(word);
-    }
+    launch.argv.extend(inspect::without_ports(given.by_ref().take(options)));
+    launch.argv.extend(given);
     Ok(launch)
 }
 
-/// Each worker gets a port of its own for its inspector; with one for all only the first would have it.
-fn inspect(option: OsString, slot: u32) -> OsString {
-    let Some(text) = option.to_str().filter(|text| text.starts_with("--inspect")) else {
-        return option;
+/// How many of Node's arguments are its own options, with their values.
+fn count_options(arguments: &[String]) -> usize {
+    let mut is_value = false;
+    let is_option = |argument: &&String| {
+        let was_value = is_value;
+        is_value = !was_value && VALUED.contains(&argument.as_str());
+        was_value || (argument.starts_with('-') && *argument != "--")
     };
-    let (name, address) = text.split_once('=').map_or((text, None), |(name, address)| (name, Some(address)));
-    if !matches!(name, "--inspect" | "--inspect-brk" | "--inspect-wait" | "--inspect-port") {
-        return option;
-    }
-    format!("{name}={}", inspector(address, slot)).into()
-}
-
-fn inspector(address: Option<&str>, slot: u32) -> String {
-    let address = address.unwrap_or_default();
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) => (host, port.parse().ok()),
-        None if address.contains('.') => (address, None),
-        None => ("127.0.0.1", address.parse().ok()),
-    };
-    let port: u16 = port.unwrap_or(INSPECTOR_PORT);
-    let slot = u16::try_from(slot).unwrap_or(u16::MAX);
-    // Port 0 is a free one for each already.
-    let port = if port == 0 { 0 } else { port.saturating_add(slot) };
-    format!("{host}:{port}")
+    arguments.iter().take_while(is_option).count()
 }
 
 fn with_loader(
@@ -305,19 +309,31 @@ fn by_environment(mut launch: Launch, setting: &Setting<'_>) -> Launch {
         let path = path.to_str()?;
         let quoted = path.replace('\\', "\\\\").replace('"', "\\\"");
         Some(if path == quoted && !path.contains(' ') {
-            format!("--require {path}").into()
+            format!("--require {path}")
         } else {
-            format!("--require \"{quoted}\"").into()
+            format!("--require \"{quoted}\"")
         })
     };
-    launch.node_options = setting.attach.and_then(option);
-    launch.attach = launch.node_options.is_some();
+    // Whether the app will be told to have an inspector is not to be seen from here.
+    launch.inspector = Some(
+        Inspector::asked_for(launch.node_options.to_string_lossy().split_whitespace()).unwrap_or_default(),
+    );
+    let attach = setting.attach.and_then(option);
+    launch.attach = attach.is_some();
     if launch.attach {
         launch.env.extend(setting.preload.map(|preload| ("GANGER_DRAIN".into(), preload.into())));
-    } else {
-        launch.node_options = setting.preload.and_then(option);
+    }
+    if let Some(ours) = attach.or_else(|| setting.preload.and_then(option)) {
+        launch.node_options = with_option(&launch.node_options, &ours);
     }
     launch
+}
+
+/// `NODE_OPTIONS` with a further one.
+#[must_use]
+pub fn with_option(options: &OsStr, further: &str) -> OsString {
+    let gap = if options.is_empty() { "" } else { " " };
+    [options, OsStr::new(gap), OsStr::new(further)].into_iter().collect()
 }
 
 fn name_of(program: &OsStr) -> String {
@@ -342,22 +358,26 @@ mod tests {
             "start": "NODE_ENV=production node --max-old-space-size=512 server.js",
             "prestart": "npm run build", "build": "tsc",
             "serve": "npm run start -- --port 1", "next": "next start -p 3000", "loop": "npm run loop",
-            "shell": "node a.js && node b.js", "ts": "cross-env A=1 tsx src/server.ts", "dev": "nodemon a.js"
+            "shell": "node a.js && node b.js", "ts": "cross-env A=1 tsx src/server.ts", "dev": "nodemon a.js",
+            "inspected": "NODE_OPTIONS=--inspect=2 node a.js", "wrapped": "NODE_OPTIONS=--inspect=5 next start"
         }
     }"#;
 
-    fn run(command: &str) -> Result<Launch, LaunchError> {
-        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
-        let setting = Setting {
+    fn bare() -> Setting<'static> {
+        Setting {
             preload: Some(Path::new("/p.cjs")),
             attach: Some(Path::new("/a.cjs")),
-            slot: 2,
             directory: Path::new("/srv/shop"),
             package: Some(PACKAGE),
-            plug_and_play: command.contains("pnp.js"),
+            plug_and_play: false,
             node_options: None,
-        };
-        launch(&argv, &setting)
+            own_options: None,
+        }
+    }
+
+    fn run(command: &str) -> Result<Launch, LaunchError> {
+        let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        launch(&argv, &Setting { plug_and_play: command.contains("pnp.js"), ..bare() })
     }
 
     fn line(launch: &Launch) -> String {
@@ -378,17 +398,46 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_has_an_inspector_of_its_own() {
-        for (given, becomes) in [
-            ("node --inspect a.js", "--inspect=127.0.0.1:9231 a.js"),
-            ("node --inspect=0.0.0.0:9300 a.js", "--inspect=0.0.0.0:9302 a.js"),
-            ("node --inspect-brk=9400 a.js", "--inspect-brk=127.0.0.1:9402 a.js"),
-            ("node --inspect=[::1]:9500 a.js", "--inspect=[::1]:9502 a.js"),
-            ("node --inspect=0 a.js", "--inspect=127.0.0.1:0 a.js"),
-            ("node a.js --inspect", "a.js --inspect"),
+    fn the_inspectors_port_is_taken_out_of_the_command() {
+        for (given, becomes, place) in [
+            ("node --inspect a.js", "--inspect a.js", Some("127.0.0.1:9229")),
+            ("node --inspect=0.0.0.0:9300 a.js", "--inspect a.js", Some("0.0.0.0:9300")),
+            (
+                "node --import tsx --inspect-brk a.ts",
+                "--import tsx --inspect-brk a.ts",
+                Some("127.0.0.1:9229"),
+            ),
+            ("node --inspect-port 9400 a.js", "a.js", Some("127.0.0.1:9400")),
+            ("node a.js --inspect=9400", "a.js --inspect=9400", None),
         ] {
-            assert_eq!(line(&run(given).unwrap()), format!("node --require /p.cjs {becomes}"));
+            let launch = run(given).unwrap();
+            assert_eq!(line(&launch), format!("node --require /p.cjs {becomes}"));
+            let place = place.map(|place| format!("--inspect-port={place}"));
+            assert_eq!(
+                launch.inspector.map(|inspector| inspector.option(inspector.port(0, 1, &[].into()))),
+                place
+            );
         }
+    }
+
+    #[test]
+    fn the_inspector_is_asked_for_by_node_options_as_well_and_the_nearest_to_the_app_holds() {
+        let asked = |configured: Option<&str>, command: &str| {
+            let setting = Setting {
+                node_options: configured.map(OsStr::new),
+                own_options: Some(OsStr::new("--inspect=1")),
+                ..bare()
+            };
+            let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+            let launch = launch(&argv, &setting).unwrap();
+            let inspector = launch.inspector.unwrap();
+            (launch.node_options.into_string().unwrap(), inspector.port(0, 1, &[].into()))
+        };
+        assert_eq!(asked(None, "node a.js"), ("--inspect=1".into(), 1));
+        assert_eq!(asked(None, "npm run inspected"), ("--inspect=2".into(), 2));
+        assert_eq!(asked(Some("--inspect=3"), "npm run inspected"), ("--inspect=3".into(), 3));
+        assert_eq!(asked(Some("--inspect=3"), "node --inspect=4 a.js"), ("--inspect=3".into(), 4));
+        assert_eq!(asked(None, "npm run wrapped"), ("--inspect=5 --require /a.cjs".into(), 5));
     }
 
     #[test]
@@ -411,7 +460,7 @@ mod tests {
     fn a_script_that_needs_a_shell_gets_one_and_the_preloads_by_the_environment() {
         let launch = run("npm run shell").unwrap();
         assert_eq!(launch.argv, ["sh", "-c", "node a.js && node b.js"]);
-        assert_eq!(launch.node_options, Some("--require /a.cjs".into()));
+        assert_eq!(launch.node_options, "--require /a.cjs");
         assert!(launch.attach && launch.env.contains(&("GANGER_DRAIN".into(), "/p.cjs".into())));
         let launch = run("npx next start").unwrap();
         assert_eq!(line(&launch), "next start");
@@ -439,20 +488,13 @@ mod tests {
 
     #[test]
     fn without_its_preload_a_launcher_is_refused_and_a_shell_keeps_the_channel() {
-        let setting = Setting {
-            preload: Some(Path::new("/a b/\"p\".cjs")),
-            attach: None,
-            slot: 0,
-            directory: Path::new("/srv"),
-            package: None,
-            plug_and_play: false,
-            node_options: None,
-        };
+        let setting =
+            Setting { preload: Some(Path::new("/a b/\"p\".cjs")), attach: None, package: None, ..bare() };
         let run = |words: &[&str]| launch(&words.iter().map(OsString::from).collect::<Vec<_>>(), &setting);
         assert!(matches!(run(&["npm", "--prefix", "x", "start"]), Err(LaunchError::Option { .. })));
         let shell = run(&["sh", "start.sh"]).unwrap();
         assert!(!shell.attach);
-        assert_eq!(shell.node_options, Some(r#"--require "/a b/\"p\".cjs""#.into()));
+        assert_eq!(shell.node_options, r#"--require "/a b/\"p\".cjs""#);
     }
 
     #[test]

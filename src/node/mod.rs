@@ -12,6 +12,7 @@ mod claims;
 mod connection;
 mod fit;
 mod hub;
+mod inspect;
 mod launch;
 mod primary;
 mod remark;
@@ -32,8 +33,10 @@ pub use claims::Inherited;
 pub use connection::{Connection, ConnectionError, Incoming, Received};
 pub use fit::Fit;
 pub use hub::{Hub, HubError, InheritedSocket, Turn};
+pub use inspect::Inspector;
 pub use launch::{
     ATTACH_FD, CHANNEL_FD, Launch, REMOVED, Setting, Way, environment, is_deno, is_node_command, launch,
+    with_option,
 };
 pub use primary::Primary;
 pub use remark::{LaunchError, LaunchNote};

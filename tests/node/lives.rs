@@ -207,10 +207,10 @@ fn what_npm_and_npx_would_run_is_a_worker() {
             preload: Some(&preload),
             attach: None,
             plug_and_play: false,
-            slot: 0,
             directory: folder.path(),
             package: Some(&package.to_string()),
             node_options: None,
+            own_options: None,
         };
         let argv: Vec<OsString> = command.split(' ').map(OsString::from).collect();
         let launch = launch(&argv, &setting).unwrap();
@@ -219,8 +219,8 @@ fn what_npm_and_npx_would_run_is_a_worker() {
         let node = pool.node.parent().unwrap().display().to_string();
         let first = launch.path_first.unwrap();
         pool = pool.env("PATH", format!("{}:{node}:/usr/bin:/bin", first.display()));
-        if let Some(options) = &launch.node_options {
-            pool = pool.env("NODE_OPTIONS", options.display());
+        if !launch.node_options.is_empty() {
+            pool = pool.env("NODE_OPTIONS", launch.node_options.display());
         }
         pool.argv = launch.argv;
         let worker = pool.spawn();
