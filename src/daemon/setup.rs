@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tracing::{Level, error, info, warn};
 
 use crate::dbus::{self, Bus, Gauge, Hub, Identity, MAX_WAITING_ASKS, MAX_WAITING_NOTICES, Server};
-use crate::os::cgroup::Delegated;
+use crate::os::cgroup::{self, Delegated};
 use crate::os::poller::Interest;
 use crate::os::signals::{self, Signals};
 use crate::os::sockets::SocketPath;
@@ -264,9 +264,7 @@ fn control_groups(plan: &Plan) -> Option<Delegated> {
         None
     });
     let Some(groups) = found else {
-        if !plan.limit.is_empty() {
-            warn!("[limit] has no effect: no control group is delegated to ganger (Delegate=yes)");
-        }
+        say_what_is_missed(plan);
         return None;
     };
     match groups.prepare() {
@@ -286,6 +284,21 @@ fn control_groups(plan: &Plan) -> Option<Delegated> {
             warn!("workers get no control groups of their own: failed to {error}");
             None
         }
+    }
+}
+
+/// Without a delegated group ganger does without, less well.
+fn say_what_is_missed(plan: &Plan) {
+    let why = match cgroup::own() {
+        Ok(None) => "this machine has no control groups of version 2",
+        Ok(Some(_)) | Err(_) => "no control group is delegated to ganger (Delegate=yes in its unit)",
+    };
+    if !plan.limit.is_empty() {
+        warn!("[limit] has no effect: {why}");
+    }
+    // Elsewhere there is nobody who could delegate one.
+    if running_under().manager != Manager::None {
+        info!("a worker's daemon that clears its environment may outlive it until the service stops: {why}");
     }
 }
 

@@ -82,3 +82,20 @@ fn stop_leaves_nothing_of_workers_that_ignore_signals_and_double_fork() {
         }
     }
 }
+
+#[test]
+fn only_a_service_without_delegation_says_what_it_misses() {
+    for host in both("delegation") {
+        site::install_scripted(&host, "--notify", "workers = 1\n");
+        let said = || host.journal("myapp.service").matches("clears its environment may outlive it").count();
+        site::first_request(&host);
+        site::wait_for_status(&host, "1/1 workers ready, generation 1");
+        assert_eq!(said(), 0, "{}", host.title());
+        site::adjust(&host, "Delegate=no\n");
+        host.ok("systemctl restart myapp.service");
+        site::wait_for_status(&host, "1/1 workers ready, generation 1");
+        let line = host.wait_for_log("myapp.service", "clears its environment may outlive it");
+        assert!(line.contains("Delegate=yes"), "{line}");
+        assert_eq!(said(), 1, "{}", host.title());
+    }
+}

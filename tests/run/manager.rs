@@ -315,3 +315,32 @@ fn what_a_worker_says_before_it_leaves_is_known_to_be_its_own() {
     run.stop();
     assert_eq!(run.count("belongs to no worker"), 0);
 }
+
+/// As a service manager starts it, which names the process that it has started (systemd.exec(5)).
+fn as_a_service(stage: Stage) -> Stage {
+    stage
+        .wrapped(&["sh", "-c", "SYSTEMD_EXEC_PID=$$ exec \"$@\"", "sh"])
+        .env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=@DIR@/none")
+}
+
+#[test]
+fn a_service_without_a_control_group_to_divide_says_what_that_costs_and_the_way_out() {
+    let run = as_a_service(Stage::new(WORKERS)).managed().start();
+    let line =
+        run.said("a worker's daemon that clears its environment may outlive it until the service stops");
+    assert!(
+        line.starts_with("info: ") && line.contains("Delegate=yes") || line.contains("version 2"),
+        "{line}"
+    );
+    run.told("READY=1");
+    run.stop();
+    assert_eq!(run.count("may outlive it"), 1);
+}
+
+#[test]
+fn at_a_terminal_nobody_could_delegate_and_nothing_is_said_of_it() {
+    let run = Stage::new(WORKERS).managed().start();
+    run.told("READY=1");
+    run.stop();
+    assert_eq!(run.count("may outlive it"), 0);
+}
