@@ -12,6 +12,7 @@ mod exits;
 mod explaining;
 mod fatal;
 mod guarding;
+mod hinting;
 mod inbox;
 mod looking;
 mod mail;

@@ -259,6 +259,10 @@ impl World {
                 warn!("the channel to worker id {id} is of no use any more, it is killed: {reason}");
                 self.kill(worker(id));
             }
+            Report::Silent { worker: id, is_first, is_last } => {
+                self.fell_silent(worker(id), is_first, is_last);
+            }
+            Report::SilenceOver { worker: id, is_first } => self.serves_again(worker(id), is_first),
             Report::AcceptPaused { reason } => warn!("connections wait: {reason}"),
             Report::Noted { worker: id, note } => {
                 let text = note.to_string();

@@ -41,6 +41,17 @@ pub enum Heard {
     Listening,
 }
 
+/// Whether clients can reach a worker that has been ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// It listens, or has not been ready yet.
+    Open,
+    /// It has closed the last of its servers. To be told when it has not listened again by then.
+    Closing(Monotonic),
+    /// That was told.
+    Closed,
+}
+
 /// A listening handle that the worker holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grant {
@@ -83,6 +94,9 @@ pub(super) struct Channel {
     pub(super) had: BTreeSet<ListenerId>,
     /// It has given a sign of readiness.
     pub(super) stands: bool,
+    pub(super) reach: Reach,
+    /// So often it was told that nobody reaches it.
+    pub(super) silences: u32,
     pub(super) passed: VecDeque<Passed>,
     /// Connections by the number of the message that carried them.
     pub(super) on_their_way: BTreeMap<Seq, (ListenerId, ConnectionId)>,
@@ -103,6 +117,8 @@ impl Channel {
             grants: BTreeMap::new(),
             had: BTreeSet::new(),
             stands: false,
+            reach: Reach::Open,
+            silences: 0,
             passed: VecDeque::new(),
             on_their_way: BTreeMap::new(),
             again: Vec::new(),
@@ -193,7 +209,11 @@ impl Channel {
             Phase::Leaving { last_call } => last_call,
             Phase::Closed { signal } => signal,
         };
-        self.again.iter().map(|(when, _)| *when).chain(phase).min()
+        let silent = match self.reach {
+            Reach::Closing(when) if self.is_open() => Some(when),
+            Reach::Open | Reach::Closing(_) | Reach::Closed => None,
+        };
+        self.again.iter().map(|(when, _)| *when).chain(phase).chain(silent).min()
     }
 
     /// Whether the stop signal is due; it is due once.

@@ -70,6 +70,9 @@ pub const SIGNAL_AFTER_DRAIN: Duration = Duration::from_millis(500);
 /// A worker that does not drain gets its stop signal so long before it is killed (but not before three
 /// quarters of its time are over): the last word for an app that closes its own WebSockets.
 pub const LAST_CALL: Duration = Duration::from_secs(2);
+/// A ready worker that has closed the last of its servers may take so long to listen again before that is told: an app
+/// that tries whether its port is free does so, and one that is about to exit is gone by then.
+pub const SILENCE: Duration = Duration::from_secs(5);
 /// How long idle connections may have for one more request when the whole pool ends.
 const IDLE_AT_THE_END: Duration = Duration::from_secs(1);
 

@@ -1,6 +1,7 @@
 //! The primary's side for all workers of an app, as a machine: frames and facts in, [`Action`]s out.
 
 mod listens;
+mod reach;
 
 use std::collections::BTreeMap;
 
@@ -70,8 +71,14 @@ impl Primary {
             // Node's own primary answers no query of a worker that leaves either.
             Frame::Query(query) if channel.is_open() => self.query(worker, query, &mut out),
             Frame::Query(_) | Frame::Unknown => {}
-            Frame::Listening(listen) => self.listening(worker, &listen, &mut out),
-            Frame::Close { key } => self.close(worker, &key, &mut out),
+            Frame::Listening(listen) => {
+                self.listening(worker, &listen, &mut out);
+                self.look_at_reach(now, worker, &mut out);
+            }
+            Frame::Close { key } => {
+                self.close(worker, &key, &mut out);
+                self.look_at_reach(now, worker, &mut out);
+            }
             Frame::ExitedAfterDisconnect { seq } => self.leaves(worker, seq, &mut out),
             Frame::Reply { ack, accepted } => self.reply(now, worker, ack, accepted, &mut out),
             Frame::Handle => {
@@ -87,6 +94,7 @@ impl Primary {
             Frame::User(json) if json == "\"ready\"" => {
                 self.stands(worker);
                 out.push(Action::Report(Report::Ready { worker }));
+                self.look_at_reach(now, worker, &mut out);
             }
             Frame::User(json) => out.push(Action::Report(Report::Message { worker, json })),
         }
@@ -233,6 +241,7 @@ impl Primary {
         for (worker, answer) in again {
             self.give(worker, answer, &mut out);
         }
+        self.tell_of_silence(now, &mut out);
         for rotation in self.rotations.values_mut() {
             rotation.wake(now);
         }

@@ -138,6 +138,22 @@ pub enum Report {
         /// Why.
         reason: String,
     },
+    /// A ready worker has closed the last of its servers, for longer than [`SILENCE`](super::SILENCE), and lives on.
+    Silent {
+        /// Which worker.
+        worker: UniqueId,
+        /// For the first time.
+        is_first: bool,
+        /// No other worker serves, either: who connects waits.
+        is_last: bool,
+    },
+    /// It listens again.
+    SilenceOver {
+        /// Which worker.
+        worker: UniqueId,
+        /// For the first time.
+        is_first: bool,
+    },
     /// Connections cannot be accepted for the moment (no descriptors, no memory); they wait in the kernel. Told once
     /// until one is accepted again.
     AcceptPaused {

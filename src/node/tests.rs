@@ -5,6 +5,7 @@ use std::time::Duration;
 
 mod adopting;
 mod readiness;
+mod silence;
 
 use super::*;
 use crate::plan::{Address, Balance, SocketKind, Unmatched};

@@ -212,7 +212,8 @@ impl Worker {
     /// What it said of itself. `true`: it is leaving by itself (`STOPPING=1`).
     pub(super) fn notified(&mut self, notification: Notification, plan: &Plan, now: Monotonic) -> bool {
         match notification {
-            Notification::Status(text) => self.status = Some(text),
+            // An empty one takes it back.
+            Notification::Status(text) => self.status = Some(text).filter(|text| !text.is_empty()),
             Notification::Stopping => return matches!(self.life, Life::Ready(_)),
             Notification::WatchdogPing => {
                 let armed = self.watchdog_interval();

@@ -202,3 +202,32 @@ fn a_slot_is_the_instance_number_through_all_generations() {
     }
     run.stop();
 }
+
+#[test]
+fn a_worker_that_closes_its_last_server_and_lives_on_is_told_and_shown_until_it_listens_again() {
+    // The other worker is told to do the same, and the first one listens again; connections find out which they met.
+    let app = server(
+        "setInterval(() => {}, 1000);
+process.on('message', (message) => message === 'close' ? server.close() : server.listen(process.env.PORT));",
+    );
+    for balance in ["shared", "round-robin"] {
+        let run = App::new(&newest(), &app).configured(&format!("[node]\nbalance = '{balance}'")).serve();
+        let pids = run.worker_pids();
+        ganger(&run, 0, &["send", "app:0", "\"close\""]);
+        let line = run.said("has closed the last of its servers and serves nobody; it stays");
+        assert!(line.contains("worker 0 (pid "), "{line}");
+        let status = ganger(&run, 0, &["status", "app"]);
+        assert_eq!(status.matches("serves nobody: it has closed").count(), 1, "{status}");
+        // The other one serves all that comes.
+        (0..10).for_each(|_| assert_eq!(run.get("/"), "1"));
+        ganger(&run, 0, &["send", "app:1", "\"close\""]);
+        run.said("serves nobody, and no other worker does: who connects waits");
+        ganger(&run, 0, &["send", "app:0", "\"listen\""]);
+        run.said("serves again");
+        assert_eq!(run.get("/"), "0");
+        let status = ganger(&run, 0, &["status", "app"]);
+        assert!(status.matches("serves nobody").count() == 1 && !status.contains("\"\""), "{status}");
+        assert_eq!((run.worker_pids(), run.count("serves nobody")), (pids, 2));
+        run.stop();
+    }
+}

@@ -190,7 +190,7 @@ impl Primary {
     }
 
     /// The inherited sockets that the worker listens on, of each group the first.
-    fn listens_on(&self, channel: &Channel) -> BTreeSet<ListenerId> {
+    pub(super) fn listens_on(&self, channel: &Channel) -> BTreeSet<ListenerId> {
         let listening = channel.grants.values().filter(|grant| grant.listens);
         listening.filter_map(|grant| self.claims.first_of_group(grant.listener)).collect()
     }
