@@ -4,6 +4,22 @@ use crate::site;
 use harness::{Host, both};
 
 const NAME: &str = "org.ganger1.myapp";
+/// A worker's object and interface.
+const WORKER: &str = "org.ganger1.myapp /org/ganger1/worker/0 org.ganger1.Worker";
+/// All methods, with arguments that they would take.
+const CHANGES_OF_APPS: &[&str] = &[
+    "Reload",
+    "ReloadByManager",
+    "Restart i -1",
+    "Scale s 3",
+    "Signal is -1 USR1",
+    "Reset i -1",
+    "Send is -1 {}",
+    "StartSlot u 0",
+    "StopSlot u 0",
+    "Stop",
+];
+const CHANGES_OF_WORKERS: &[&str] = &["Restart", "Signal s USR1", "Reset", "Send s {}", "Start", "Stop"];
 
 /// The pair with two workers, on the bus.
 fn up(host: &Host) {
@@ -101,11 +117,16 @@ fn root_may_change_an_app_over_the_bus_and_others_only_where_polkit_lets_them() 
         let done = host.ok(&reload);
         assert!(done.contains("\"done\""), "{done}");
 
-        for change in ["Reload", "Scale s 3", "Signal is -1 USR1", "Stop", "Reset i -1"] {
-            // The dashes: or else -1 were an option.
-            let refused = host.run(&as_nobody(&format!("busctl -- call {} {change}", site::APP)));
-            assert_ne!(refused.code, 0, "{}: {change} was not refused", host.title());
-            assert!(refused.stderr.contains("Access denied"), "{}: {change}: {refused}", host.title());
+        for (what, changes) in [(site::APP, CHANGES_OF_APPS), (WORKER, CHANGES_OF_WORKERS)] {
+            for change in changes {
+                // The dashes: or else -1 were an option.
+                let refused = host.run(&as_nobody(&format!("busctl -- call {what} {change}")));
+                assert_ne!(refused.code, 0, "{}: {change} was not refused", host.title());
+                assert!(refused.stderr.contains("Access denied"), "{}: {change}: {refused}", host.title());
+            }
+            let methods = host.ok(&format!("busctl introspect {what}"));
+            let methods = methods.lines().filter(|line| line.split_whitespace().nth(1) == Some("method"));
+            assert_eq!(methods.count(), changes.len(), "{}: {what}: all were tried", host.title());
         }
         assert_eq!(site::status(&host)["generation"], 2);
         assert_eq!(site::status(&host)["wanted"], 2);
