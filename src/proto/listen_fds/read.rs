@@ -78,6 +78,12 @@ pub enum ListenFdsError {
 impl fmt::Display for ListenFdsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Nobody stands between systemd and process 1: the number is what it was outside of the namespace.
+            Self::OtherProcess { listen_pid, own_pid: 1 } => write!(
+                f,
+                "LISTEN_PID names process {listen_pid}, but this is process 1 of a namespace, which systemd 257 does \
+                 not heed when it passes sockets: take PrivatePIDs= out of the unit"
+            ),
             Self::OtherProcess { listen_pid, own_pid } => write!(
                 f,
                 "LISTEN_PID names process {listen_pid}, but this is process {own_pid}: the sockets were passed to \
@@ -208,6 +214,8 @@ mod tests {
         assert_eq!(error, ListenFdsError::OtherProcess { listen_pid: 6, own_pid: 7 });
         let text = error.to_string();
         assert!(text.contains("names process 6") && text.contains("exec"), "{text}");
+        let first = read(&Variables { pid: Some(b"6"), fds: Some(b"1"), names: None }, 1).unwrap_err();
+        assert!(first.to_string().contains("PrivatePIDs="), "{first}");
     }
 
     #[test]
