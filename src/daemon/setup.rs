@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +113,8 @@ async fn serve(
     signals: Signals,
     out: &mut Notifier,
 ) -> Result<(), Fatal> {
-    let directory = runtime_directory(request, plan)?;
+    let runtime_directory = RuntimeDirectory::make(request, plan)?;
+    let directory = &runtime_directory.0;
     let private = directory.join(PRIVATE_SOCKET);
     // Before anything is made there: what stands there is the other one's.
     if let Some(pid) = runtime_dir::who_serves(&private) {
@@ -194,13 +195,26 @@ fn runs_already(request: &RunRequest, plan: &Plan, pid: u32) -> Fatal {
 }
 
 /// The app's runtime directory; a temporary one where there is no better place.
-fn runtime_directory(request: &RunRequest, plan: &Plan) -> Result<PathBuf, Fatal> {
-    let path = runtime_dir::runtime_dir(&plan.app, request.user_mode).unwrap_or_else(|| {
-        std::env::temp_dir().join(format!("ganger-{}", users::own_uid())).join(plan.app.as_str())
-    });
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&path);
-    made.map_err(|error| Fatal::Setup(format!("failed to make {}: {error}", path.display())))?;
-    Ok(path)
+struct RuntimeDirectory(PathBuf);
+
+impl RuntimeDirectory {
+    fn make(request: &RunRequest, plan: &Plan) -> Result<Self, Fatal> {
+        let path = runtime_dir::runtime_dir(&plan.app, request.user_mode).unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("ganger-{}", users::own_uid())).join(plan.app.as_str())
+        });
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&path);
+        made.map_err(|error| Fatal::Setup(format!("failed to make {}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for RuntimeDirectory {
+    fn drop(&mut self) {
+        // What the service manager made, it removes; what is in use, or was put there by somebody else, is not empty.
+        if !runtime_dir::is_the_managers(&self.0) {
+            let _ = std::fs::remove_dir(&self.0);
+        }
+    }
 }
 
 fn world(
@@ -326,7 +340,7 @@ fn bus() -> Option<Bus> {
 }
 
 /// What the supervisor put into the file system and nobody else needs.
-fn clean_up(world: &World, private: &std::path::Path) {
+fn clean_up(world: &World, private: &Path) {
     // Gone already is as good.
     let _ = std::fs::remove_file(private);
     let _ = std::fs::remove_file(&world.notify_path);

@@ -27,6 +27,28 @@ fn every_signal_that_means_stop_ends_in_order() {
 }
 
 #[test]
+fn a_run_in_the_foreground_takes_its_runtime_directory_away_and_the_managers_stays() {
+    let foreground = |config: &str| {
+        let stage = Stage::new(config).args(&["--user"]).env("XDG_RUNTIME_DIR", "@DIR@/xdg");
+        stage.wrapped(&["env", "-u", "RUNTIME_DIRECTORY"]).start()
+    };
+    let run = foreground(WORKERS);
+    run.said("info: ready");
+    let app = run.path("xdg/ganger/app");
+    assert!(app.join("private").exists());
+    run.stop();
+    assert!(!app.exists() && run.path("xdg/ganger").exists());
+
+    let failed = foreground(&WORKERS.replace("127.0.0.1:0", "192.0.2.1:1"));
+    assert_eq!(failed.ended(), "exit 1");
+    assert!(!failed.path("xdg/ganger/app").exists());
+
+    let managed = ready(WORKERS);
+    managed.stop();
+    assert!(managed.path("ganger/app").exists());
+}
+
+#[test]
 fn a_second_interrupt_does_not_wait() {
     let run =
         ready(&format!("{WORKERS}stop.timeout = '1h'").replace("'--notify'", "'--notify', '--ignore-term'"));
