@@ -22,6 +22,7 @@ mod nearest;
 mod parse;
 mod print;
 mod progress;
+mod reader;
 mod remote;
 mod rescue;
 mod rows;

@@ -7,7 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
+use nix::errno::Errno;
+
 use super::exit::{Exit, Failure};
+use crate::os::stdio;
 
 /// The width of a terminal that does not tell its own.
 const DEFAULT_WIDTH: usize = 80;
@@ -128,8 +131,12 @@ impl Printer {
 
     /// What kept standard output from being written, a reader's leaving aside: a full disk, for example.
     pub(crate) fn broken(&self) -> Option<Failure> {
-        let error = self.broken.take()?;
-        Some(Failure::new(Exit::Failed, format!("cannot write to standard output: {error}")))
+        self.broken.take().map(cannot_write)
+    }
+
+    /// Nothing, where another program that is to write there could.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        there_is_one().map_err(cannot_write)
     }
 
     /// Writes `text` to standard output as it is, and flushes.
@@ -138,7 +145,8 @@ impl Printer {
             return;
         }
         let mut out = io::stdout().lock();
-        if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        let written = there_is_one().and_then(|()| out.write_all(text.as_bytes())).and_then(|()| out.flush());
+        if let Err(error) = written {
             self.closed.set(true);
             self.broken.replace(Some(error).filter(|error| error.kind() != io::ErrorKind::BrokenPipe));
         }
@@ -171,6 +179,15 @@ impl Printer {
             None => self.note(&text),
         }
     }
+}
+
+fn cannot_write(error: io::Error) -> Failure {
+    Failure::new(Exit::Failed, format!("cannot write to standard output: {error}"))
+}
+
+/// What is written to a standard output that was closed (`>&-`) would be lost.
+fn there_is_one() -> io::Result<()> {
+    if stdio::output_was_closed() { Err(Errno::EBADF.into()) } else { Ok(()) }
 }
 
 /// `COLUMNS`, when it is a sane number.

@@ -20,6 +20,7 @@
 //! | [`tied`] | let a child not outlive us |
 //! | [`timer`] | a deadline as a descriptor |
 //! | [`rlimit`] | the limit of open files |
+//! | [`stdio`] | whether there is a standard output |
 //! | [`terminal`] | how wide a terminal is |
 //! | [`files`] | append logs, memfds, /dev/null |
 //!
@@ -47,6 +48,7 @@ pub mod rlimit;
 pub mod signals;
 pub mod sock_diag;
 pub mod sockets;
+pub mod stdio;
 pub mod terminal;
 pub mod tied;
 pub mod timer;

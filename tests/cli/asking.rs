@@ -204,6 +204,52 @@ fn events_are_lines_and_end_when_nobody_reads_them() {
 }
 
 #[test]
+fn events_end_with_their_reader_also_when_nothing_happens() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    let code = while_served(root.path(), never, move || {
+        let mut child = ganger(&path, &["events", "--user", "api"]).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        child.wait().unwrap().code()
+    });
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn logs_of_a_slot_that_there_is_not_are_no_success() {
+    let root = tempfile::tempdir().unwrap();
+    let program = |journalctl: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        let file = root.path().join("journalctl");
+        std::fs::write(&file, format!("#!/bin/sh\n{journalctl}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let logs = |target: &'static str| {
+        let path = root.path().to_owned();
+        move || {
+            ended(
+                ganger(&path, &["logs", "--user", target])
+                    .env("PATH", format!("{}:/usr/bin:/bin", path.display())),
+            )
+        }
+    };
+    program("case \"$*\" in *--lines=1*) ;; *) echo asked;; esac");
+    let none = while_served(root.path(), never, logs("api:7"));
+    let said =
+        "ganger: there is no slot 7 of api, and the journal has no lines of one\n  the slots are 0 to 0\n";
+    assert_eq!((none.code, none.err.as_str(), none.out.as_str()), (Some(3), said, ""));
+    let there = while_served(root.path(), never, logs("api:0"));
+    assert_eq!((there.code, there.out.as_str()), (Some(0), "asked\n"), "{there:?}");
+    // Nobody is there to say which slots there are.
+    let stopped = logs("api:7")();
+    assert_eq!((stopped.code, stopped.out.as_str()), (Some(0), "asked\n"), "{stopped:?}");
+    // It had one once.
+    program("echo 'a line'");
+    let former = while_served(root.path(), never, logs("api:7"));
+    assert_eq!((former.code, former.out.as_str()), (Some(0), "a line\n"), "{former:?}");
+}
+
+#[test]
 fn a_slot_is_stopped_and_started_by_the_supervisor_and_not_by_systemctl() {
     let script: crate::fake::Script = |ask, _| {
         let slot = Slot(1);

@@ -103,6 +103,30 @@ fn an_output_that_cannot_be_written_is_a_failure() {
     );
 }
 
+#[test]
+fn an_output_that_was_closed_is_a_failure_as_well_and_one_that_goes_nowhere_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("home/.config/ganger/api.toml");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, "command = ['true']").unwrap();
+    for words in
+        ["--help", "version", "--user list", "--user list --json", "--user logs api", "completions bash"]
+    {
+        let shell = |to: &str| {
+            let line = format!("exec {} {words} {to}", env!("CARGO_BIN_EXE_ganger"));
+            let mut command = Command::new("sh");
+            command.env("HOME", root.path().join("home")).env("XDG_RUNTIME_DIR", root.path().join("run"));
+            ended(command.args(["-c", &line]))
+        };
+        let closed = shell(">&-");
+        assert_eq!(closed.code, Some(1), "{words}: {closed:?}");
+        assert!(closed.err.starts_with("ganger: cannot write to standard output: "), "{words}: {closed:?}");
+        if !words.contains("logs") {
+            assert_eq!((shell("1<>/dev/null").code, shell(">/dev/null").code), (Some(0), Some(0)), "{words}");
+        }
+    }
+}
+
 /// A `systemctl` and a `journalctl` that write down how they were called; systemd knows every unit.
 fn recorded(root: &Path, words: &[&str]) -> String {
     use std::os::unix::fs::PermissionsExt;

@@ -43,6 +43,14 @@ fn says(text: &str, wanted: &[&str]) {
     }
 }
 
+/// A view that follows ends with its reader.
+fn follows(host: &Host) {
+    for words in ["events myapp", "logs -f myapp", "logs -f myapp:0"] {
+        let out = host.run(&format!("timeout 20 sh -c 'ganger {words} | head -n0'"));
+        assert_eq!(out.code, 0, "{}: {words}: {out}", host.title());
+    }
+}
+
 const ROOT: &str = "root";
 const OWNER: &str = "www-data";
 /// A user who owns nothing and has a group of the same name.
@@ -135,6 +143,8 @@ fn read_in_the_journal(host: &Host) {
     assert!(record.get("MESSAGE").is_some_and(serde_json::Value::is_string), "{record}");
     assert_eq!(ganger(host, ROOT, "logs myapp --until=-1h", 0).trim(), "-- No entries --");
     says(&ganger(host, ROOT, "logs nosuch", 3), &["there is no app \"nosuch\""]);
+    says(&ganger(host, ROOT, "logs myapp:9", 3), &["there is no slot 9 of myapp", "the slots are 0 to 1"]);
+    says(&ganger(host, ROOT, "logs myapp:2", 0), &["worker 2 is ready"]);
     // Who may not read the journal is told so by journalctl, and sees nothing.
     let stranger = ganger(host, STRANGER, "logs myapp", 1);
     says(&stranger, &["insufficient permissions"]);
@@ -173,6 +183,7 @@ fn the_command_line_steers_an_app_from_its_first_start_to_its_last_stop() {
         looked_at(&host);
         changed(&host);
         read_in_the_journal(&host);
+        follows(&host);
         failed(&host);
         on_another_machine(&host);
         ganger(&host, ROOT, "stop myapp", 0);

@@ -4,6 +4,7 @@ use crate::cli::context::{Context, block_on};
 use crate::cli::detach::Detach;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::print::{Look, Style, harmless};
+use crate::cli::reader;
 use crate::cli::rows::style_of;
 use crate::cli::state::Happening;
 use crate::cli::target;
@@ -25,9 +26,12 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
         };
         let mut told = std::pin::pin!(supervisor.happenings(told));
         let mut detached = std::pin::pin!(detach.asked());
-        let ended = std::future::poll_fn(|task| match detached.as_mut().poll(task) {
-            std::task::Poll::Ready(_) => std::task::Poll::Ready(Ok(())),
-            std::task::Poll::Pending => told.as_mut().poll(task),
+        let mut left = std::pin::pin!(reader::gone());
+        let ended = std::future::poll_fn(|task| {
+            if detached.as_mut().poll(task).is_ready() || left.as_mut().poll(task).is_ready() {
+                return std::task::Poll::Ready(Ok(()));
+            }
+            told.as_mut().poll(task)
         });
         match ended.await {
             Ok(()) => Ok(Exit::Done),

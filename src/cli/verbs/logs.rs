@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use crate::cli::complete;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::grammar::FlagId;
@@ -14,21 +15,40 @@ use crate::cli::target::{self, AppSlot};
 pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     let target = target::app_slot(context.typed.operand(0)?)?;
     let users_own = context.is_users_own(&target.app);
-    if !context.knows(&target.app) && !has_logs(&target, users_own) {
+    let app = AppSlot { app: target.app.clone(), slot: None };
+    if !context.knows(&target.app) && !has_logs(&app, users_own) {
         return Err(context.places().unknown(&target.app));
     }
+    if let Some(slot) = target.slot {
+        has_slot(context, &target, slot)?;
+    }
+    context.out.check()?;
     let error = Command::new("journalctl").args(words(&context.typed, &target, users_own)?).exec();
     Err(Failure::new(Exit::Failed, format!("cannot run journalctl: {error}"))
         .hint("without systemd, an app writes to the terminal that it was started on"))
 }
 
-/// The app may have been removed since, and its lines be there still.
+/// An app that runs says which slots it has; of one that it had, lines may be there still.
+fn has_slot(context: &Context, target: &AppSlot, slot: u32) -> Result<(), Failure> {
+    let app = &target.app;
+    let slots = complete::slots(context.user_mode, app.as_str());
+    let (Some(first), Some(last)) = (slots.iter().min(), slots.iter().max()) else { return Ok(()) };
+    if slots.contains(&slot) || has_logs(target, context.is_users_own(app)) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::NotFound,
+        format!("there is no slot {slot} of {app}, and the journal has no lines of one"),
+    )
+    .hint(format!("the slots are {first} to {last}")))
+}
+
+/// The app may have been removed since, or the slot, and the lines be there still.
 fn has_logs(target: &AppSlot, user_mode: bool) -> bool {
-    let app = AppSlot { app: target.app.clone(), slot: None };
     let mut command = Command::new("journalctl");
     command
         .args(["--quiet", "--no-pager", "--output=cat", "--lines=1"])
-        .args(journal::matches(&app, user_mode));
+        .args(journal::matches(target, user_mode));
     command.output().is_ok_and(|output| !output.stdout.is_empty())
 }
 
