@@ -49,6 +49,20 @@ impl World {
         self.has_status(worker, "");
     }
 
+    /// The channel cannot go on, and without it the worker is no cluster worker any more.
+    pub(super) fn lost_its_channel(&mut self, worker: WorkerId, reason: &str) {
+        if let Some(process) = self.processes.get(&worker) {
+            warn!(
+                ganger_worker = process.slot.0,
+                ganger_generation = process.generation.0,
+                "worker {} (pid {}) is killed, since its channel is of no use any more: {reason}",
+                process.slot,
+                process.pid
+            );
+        }
+        self.kill(worker);
+    }
+
     fn has_status(&mut self, worker: WorkerId, text: &str) {
         let notification = Notification::Status(text.to_owned());
         self.happened(Event::Notified { worker, notification });

@@ -19,6 +19,7 @@ use crate::proto::node::UserText;
 use crate::systemd::activation::Listener;
 use crate::time::Monotonic;
 
+use super::mail::Drops;
 use super::node_launch::Manner;
 use super::subjects::{Subject, Token};
 use super::world::World;
@@ -39,6 +40,8 @@ pub(super) struct NodeSide {
     pub(super) attach: Option<PathBuf>,
     /// The ports of workers' inspectors.
     pub(super) inspectors: BTreeMap<WorkerId, u16>,
+    /// What workers said that did not arrive.
+    drops: Drops,
 }
 
 /// Variables of one worker.
@@ -85,7 +88,8 @@ impl World {
         };
         let drain = write(DRAIN, "workers drain without ganger's help");
         let attach = write(ATTACH, "launchers cannot be run as they are");
-        self.node = Some(NodeSide { hub, token, drain, attach, inspectors: BTreeMap::new() });
+        let (inspectors, drops) = (BTreeMap::new(), Drops::default());
+        self.node = Some(NodeSide { hub, token, drain, attach, inspectors, drops });
         Ok(())
     }
 
@@ -211,6 +215,11 @@ impl World {
         self.node.as_ref().and_then(|side| side.hub.heard(unique(id)?))
     }
 
+    /// What workers said that did not arrive.
+    pub(super) fn drops(&mut self) -> Option<&mut Drops> {
+        self.node.as_mut().map(|side| &mut side.drops)
+    }
+
     /// A worker has so much to read that others should leave it alone.
     pub(super) fn is_behind(&self, id: WorkerId) -> bool {
         let (Some(side), Some(unique)) = (&self.node, unique(id)) else {
@@ -255,10 +264,7 @@ impl World {
                     self.signal(id, signal);
                 }
             }
-            Report::Broken { worker: id, reason } => {
-                warn!("the channel to worker id {id} is of no use any more, it is killed: {reason}");
-                self.kill(worker(id));
-            }
+            Report::Broken { worker: id, reason } => self.lost_its_channel(worker(id), &reason),
             Report::Silent { worker: id, is_first, is_last } => {
                 self.fell_silent(worker(id), is_first, is_last);
             }

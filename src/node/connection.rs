@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 
-use super::{MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
+use super::{BEHIND_BYTES, BEHIND_LINES, MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
 use crate::os::SysError;
 use crate::os::messages;
 use crate::proto::node::{Frame, FrameError, LineSplitter, LineTooLong};
@@ -24,8 +24,6 @@ use crate::proto::node::{Frame, FrameError, LineSplitter, LineTooLong};
 /// line with a descriptor that ends within this many bytes after the last such line is read whole, with room to spare:
 /// the kernel keeps it in one piece, too.
 const READ_WHOLE: usize = 32 * 1024;
-/// A channel is behind when this part of what may wait does.
-const BEHIND: usize = 32;
 
 /// ganger's end of a worker's channel.
 #[derive(Debug)]
@@ -82,7 +80,10 @@ impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLong(error) => write!(f, "it sent {error}"),
-            Self::Stuck => f.write_str("it does not read its messages"),
+            Self::Stuck => write!(
+                f,
+                "it does not read its messages, and more than {MAX_QUEUED_BYTES} bytes or {MAX_QUEUED_LINES} messages wait for it"
+            ),
             Self::Io(error) => write!(f, "failed to {error}"),
         }
     }
@@ -173,7 +174,7 @@ impl Connection {
     /// Whether a good part of what may wait for the other end does so.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.queued_bytes > MAX_QUEUED_BYTES / BEHIND || self.queue.len() > MAX_QUEUED_LINES / BEHIND
+        self.queued_bytes > BEHIND_BYTES || self.queue.len() > BEHIND_LINES
     }
 
     /// Writes what the kernel takes.

@@ -52,6 +52,10 @@ pub const MAX_BOUND: usize = 64;
 pub const MAX_QUEUED_BYTES: usize = 2 * crate::proto::node::MAX_LINE_BYTES;
 /// The most lines that wait for one worker that does not read.
 pub const MAX_QUEUED_LINES: usize = 65_536;
+/// A worker for which so many bytes wait …
+pub const BEHIND_BYTES: usize = MAX_QUEUED_BYTES / 32;
+/// … or so many lines is behind: what other workers say to it is dropped.
+pub const BEHIND_LINES: usize = MAX_QUEUED_LINES / 32;
 /// In round-robin: so many connections may be on their way to one worker, handed over and not yet answered for. More
 /// than one, so that a worker need not wait for the next while ganger hears of the last; few, because they are what
 /// a worker that is stuck delays.

@@ -139,11 +139,63 @@ require('http').createServer((request, response) => {
     let run = App::new(&newest(), server).configured("[node]\nbalance = 'round-robin'").serve();
     while run.get("/sleep") != "1" {}
     while run.get("/flood") != "0" {}
-    run.said("messages between workers are dropped: one of them does not read what it is sent");
+    run.said(
+        "dropped a message from worker 0 to worker 1, which does not read what it is sent: more than 1048576 bytes or \
+         2048 messages wait for it already",
+    );
     run.until(From::Out, "the end of the flood", |line| line.ends_with("0 is done"));
     std::fs::write(run.path("wake"), "").unwrap();
     until_all_answered(&run, &["1"]);
     assert_eq!(run.count("is of no use any more"), 0);
     assert_eq!(run.count(" is ready after "), 2);
+    run.stop();
+}
+
+#[test]
+fn what_is_too_long_for_whom_it_is_for_is_told_with_its_own_limit_and_once() {
+    let server = "
+const long = (ganger, length) => process.send({ ganger, message: 'x'.repeat(length) });
+process.on('message', (message) => {
+  if (message === 'workers') for (let n = 0; n < 3; n++) long({ to: 1 }, 1048576);
+  if (message === 'others') long({ to: 'others' }, 1048500);
+  if (message === 'nobody') long({ to: 7 }, 1);
+  if (message === 'listeners') process.send('y'.repeat(65536));
+  if (message.message) require('fs').writeSync(1, `${process.env.NODE_APP_INSTANCE} has ${message.message.length}\\n`);
+  if (message.say) process.send(message.say);
+});
+require('http').createServer((_, response) => response.end('x')).listen(process.env.PORT);";
+    let run = App::new(&newest(), server).serve();
+    let (mut child, lines) = events(&run);
+    let text = "dropped a message from worker 0 to worker 1: it has 1048608 bytes, and between workers 1048576 are the most";
+    for word in ["workers", "others", "nobody", "listeners"] {
+        ganger(&run, 0, &["send", "app:0", &format!("\"{word}\"")]);
+    }
+    run.said("dropped a message from worker 0 to those who listen (ganger events): it has 65538 bytes, and for them 65536");
+    run.said("dropped a message from worker 0 to worker 7: there is none");
+    run.until(From::Out, "what fits", |line| line.ends_with("1 has 1048500"));
+    // Two more of the same kind are only counted.
+    assert_eq!((run.count(text), run.count("between workers 1048576")), (1, 1));
+    let_say(&run, "\"last\"");
+    assert_eq!(next(&lines)["message"], "last");
+    let _ = child.kill();
+    child.wait().unwrap();
+    run.stop();
+}
+
+#[test]
+fn a_worker_that_sends_a_line_without_end_is_killed_and_the_log_says_why() {
+    let server = "
+process.on('message', (length) => process.send('x'.repeat(length - 2)));
+require('http').createServer((_, response) => response.end(process.env.NODE_APP_INSTANCE)).listen(process.env.PORT);";
+    let run = App::new(&newest(), server).serve();
+    ganger(&run, 0, &["send", "app:0", "16777216"]);
+    ganger(&run, 0, &["send", "app:1", "16777217"]);
+    let line = run.said(
+        "is killed, since its channel is of no use any more: it sent a line longer than 16777216 bytes",
+    );
+    assert!(line.contains("worker 1 (pid "), "{line}");
+    run.said_times(3, " is ready after ");
+    until_all_answered(&run, &["0", "1"]);
+    assert_eq!(run.count("is of no use any more"), 1);
     run.stop();
 }

@@ -23,7 +23,7 @@ pub struct LineTooLong;
 
 impl fmt::Display for LineTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a line longer than {MAX_LINE_BYTES} bytes")
+        write!(f, "a line longer than {MAX_LINE_BYTES} bytes, the most for one process.send()")
     }
 }
 
