@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::discover::Places;
 use super::flags::BEFORE_VERB;
-use super::grammar::{Complete, Flag, Verb};
+use super::grammar::{Complete, Flag, FlagId, Verb};
 use super::supervisor::Supervisor;
 use crate::plan::AppName;
 
@@ -76,12 +76,16 @@ struct Place {
     value_of: Option<&'static Flag>,
     /// It belongs to the command behind `--`.
     behind_dashes: bool,
+    /// What is asked is about another machine (`--host`): what there is here is of no use.
+    elsewhere: bool,
 }
 
 /// What the last of `words` (those behind the program's name, the last one perhaps empty) can become.
 pub(crate) fn candidates(words: &[String], live: &Live<'_>) -> Vec<Candidate> {
     let Some((last, before)) = words.split_last() else { return Vec::new() };
     let place = place(before);
+    let nothing_known = Live { apps: &Vec::new, slots: &|_| Vec::new() };
+    let live = if place.elsewhere { &nothing_known } else { live };
     if place.behind_dashes {
         return vec![Candidate { word: FILES.into(), about: "" }];
     }
@@ -101,7 +105,7 @@ fn known_flags(verb: Option<&'static Verb>) -> Vec<&'static Flag> {
 }
 
 fn place(before: &[String]) -> Place {
-    let mut place = Place { verb: None, operands: 0, value_of: None, behind_dashes: false };
+    let mut place = Place { verb: None, operands: 0, value_of: None, behind_dashes: false, elsewhere: false };
     for word in before {
         if place.value_of.take().is_some() {
             continue;
@@ -111,12 +115,13 @@ fn place(before: &[String]) -> Place {
             return place;
         }
         if let Some(name) = word.strip_prefix('-').filter(|name| !name.is_empty()) {
-            let long = name.strip_prefix('-');
+            let long = name.strip_prefix('-').map(|long| long.split_once('=').map_or(long, |(long, _)| long));
             let flag = known_flags(place.verb).into_iter().find(|flag| match long {
                 Some(long) => flag.long == long,
                 None => name.chars().next_back().is_some_and(|short| flag.short == Some(short)),
             });
-            place.value_of = flag.filter(|flag| flag.value.is_some());
+            place.elsewhere |= flag.is_some_and(|flag| flag.id == FlagId::Host);
+            place.value_of = flag.filter(|flag| flag.value.is_some() && !name.contains('='));
             continue;
         }
         match place.verb {
@@ -199,6 +204,14 @@ mod tests {
         assert_eq!(words("stop api:0 api:1"), ["api:1", "api:10"]);
         assert_eq!(words("start api w"), ["web"]);
         assert!(words("status api ").is_empty());
+    }
+
+    #[test]
+    fn the_apps_of_this_machine_are_not_those_of_another() {
+        for line in ["-H web1 stop ", "stop --host web1 ", "stop --host=web1 a", "stop -H web1 api:"] {
+            assert!(words(line).is_empty(), "{line}");
+        }
+        assert_eq!(words("-H web1 st"), ["status", "start", "stop"]);
     }
 
     #[test]
