@@ -113,6 +113,16 @@ impl Context {
                 Failure::new(Exit::Unreachable, message)
                     .hint(format!("what it said last: ganger{user} logs {app}"))
             }
+            Trouble::Unable(what) => {
+                let what = super::print::harmless(&what);
+                let message = format!(
+                    "the supervisor of {app} cannot do this, it is of another version than {}: {what}",
+                    env!("CARGO_PKG_VERSION")
+                );
+                let hint =
+                    format!("start the one that is installed now: systemctl{user} restart {app}.service");
+                Failure::new(Exit::Failed, message).hint(hint)
+            }
             Trouble::Strange(what) => {
                 let what = super::print::harmless(&what);
                 Failure::new(Exit::Failed, format!("the supervisor of {app} does not accept this: {what}"))

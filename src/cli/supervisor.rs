@@ -33,6 +33,8 @@ pub(crate) enum Trouble {
     Crowded,
     /// It has no room for the wish now.
     Busy(String),
+    /// It is of another version, and cannot do this.
+    Unable(String),
     /// It did not understand us, or we did not understand it.
     Strange(String),
 }
@@ -45,7 +47,7 @@ impl fmt::Display for Trouble {
             Self::Silent => f.write_str("does not answer"),
             Self::Gone => f.write_str("the supervisor went away"),
             Self::Crowded => f.write_str("takes no more connections from you now"),
-            Self::Busy(reason) | Self::Strange(reason) => f.write_str(reason),
+            Self::Busy(reason) | Self::Unable(reason) | Self::Strange(reason) => f.write_str(reason),
         }
     }
 }
@@ -57,6 +59,7 @@ impl From<ClientError> for Trouble {
             ClientError::Crowded => Self::Crowded,
             ClientError::NotPermitted(reason) => Self::Denied(reason),
             ClientError::Busy(reason) => Self::Busy(reason),
+            ClientError::Unknown(reason) => Self::Unable(reason),
             ClientError::Invalid(reason) => Self::Strange(reason),
             ClientError::DeadlinePassed => Self::Silent,
             ClientError::LostContact => Self::Gone,

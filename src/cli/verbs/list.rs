@@ -80,7 +80,7 @@ async fn one(app: &AppName, found: Found, deadline: Duration) -> Entry {
 
 fn word(trouble: &Trouble) -> &'static str {
     match trouble {
-        Trouble::Absent(_) | Trouble::Gone | Trouble::Strange(_) => "unreachable",
+        Trouble::Absent(_) | Trouble::Gone | Trouble::Unable(_) | Trouble::Strange(_) => "unreachable",
         Trouble::Denied(_) => "denied",
         Trouble::Crowded => "crowded",
         Trouble::Silent | Trouble::Busy(_) => "silent",

@@ -16,7 +16,7 @@ use zbus::message::Type;
 use zbus::{Connection, Message, MessageStream};
 
 use super::access::ACCESS_DENIED;
-use super::calls::LIMITS_EXCEEDED;
+use super::calls::{LIMITS_EXCEEDED, UNKNOWN_METHOD};
 use super::desk::next;
 use super::gate::{self, MAX_REPLY_BYTES, Oversize};
 use super::members::{APP_NAME, APP_PATH, PROPERTIES};
@@ -43,6 +43,8 @@ pub enum ClientError {
     NotPermitted(String),
     /// The supervisor is up, but has no room for this request now.
     Busy(String),
+    /// The supervisor has no such method: it is of another version than this program.
+    Unknown(String),
     /// The request makes no sense to the supervisor: text of its own.
     Invalid(String),
     /// The deadline passed; the request goes on.
@@ -57,7 +59,9 @@ impl fmt::Display for ClientError {
             Self::NoSocket(path) => write!(f, "no supervisor runs here: there is no {}", path.display()),
             Self::Unreachable(path, why) => write!(f, "no supervisor answers at {}: {why}", path.display()),
             Self::Crowded => f.write_str("the supervisor takes no more connections of this user now"),
-            Self::NotPermitted(why) | Self::Busy(why) | Self::Invalid(why) => f.write_str(why),
+            Self::NotPermitted(why) | Self::Busy(why) | Self::Unknown(why) | Self::Invalid(why) => {
+                f.write_str(why)
+            }
             Self::DeadlinePassed => f.write_str("no answer in time; the request goes on"),
             Self::LostContact => f.write_str("lost contact: the supervisor went away"),
         }
@@ -246,6 +250,7 @@ fn refusal(reply: &Message) -> Result<(), ClientError> {
     Err(match name {
         ACCESS_DENIED => ClientError::NotPermitted(text),
         LIMITS_EXCEEDED => ClientError::Busy(text),
+        UNKNOWN_METHOD => ClientError::Unknown(text),
         "org.freedesktop.DBus.Error.NoReply" => ClientError::LostContact,
         _ => ClientError::Invalid(text),
     })
@@ -295,5 +300,22 @@ fn request(wish: &Wish) -> zbus::Result<Message> {
         Wish::Command(Command::StopSlot { slot }) => call("StopSlot").build(&slot.0),
         Wish::Command(Command::Stop) => call("Stop").build(&()),
         Wish::Send { slot, json } => call("Send").build(&(number(slot), json.as_str())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_that_an_older_supervisor_has_not_is_told_from_a_wrong_argument() {
+        let call = Message::method_call(APP_PATH, "StopSlot").build(&1u32).unwrap();
+        let refused = |name: &str| {
+            let reply = Message::error(&call.header(), name).build(&"there is no method StopSlot");
+            refusal(&reply.unwrap()).unwrap_err()
+        };
+        let text = "there is no method StopSlot".to_owned();
+        assert_eq!(refused(UNKNOWN_METHOD), ClientError::Unknown(text.clone()));
+        assert_eq!(refused("org.freedesktop.DBus.Error.InvalidArgs"), ClientError::Invalid(text));
     }
 }
