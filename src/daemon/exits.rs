@@ -66,7 +66,7 @@ impl World {
             Some(Err(_)) | None => Exit::Unknown,
         };
         self.by_pid.remove(&process.pid);
-        self.node_exited(worker);
+        self.node_ended(worker, exit);
         let Some(process) = self.processes.get_mut(&worker) else {
             return;
         };

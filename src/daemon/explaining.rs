@@ -72,7 +72,8 @@ impl World {
                     }
                 },
                 Heard::Nothing | Heard::Online | Heard::Asked => {
-                    format!("worker {slot} does not listen: {heard}")
+                    let why = self.waits_for_debugger(&plan, heard).unwrap_or_else(|| heard.to_string());
+                    format!("worker {slot} does not listen: {why}")
                 }
             })
         } else {

@@ -111,7 +111,8 @@ impl World {
     }
 }
 
-fn read_package(directory: &Path) -> Option<String> {
+/// The text of a directory's package.json.
+pub(super) fn read_package(directory: &Path) -> Option<String> {
     let bytes = files::read_bounded(&directory.join("package.json"), MAX_PACKAGE).ok()?;
     String::from_utf8(bytes).ok()
 }

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use tracing::warn;
 
 use crate::node::{
-    self, ATTACH_FD, CHANNEL_FD, Farewell, Heard, Hub, InheritedSocket, Lacking, Policy, Report, Trust,
+    self, ATTACH_FD, CHANNEL_FD, Farewell, Heard, Hub, InheritedSocket, Lacking, Note, Policy, Report, Trust,
     UniqueId, Way,
 };
 use crate::os::poller::Interest;
 use crate::os::{clock, pipes, sock_diag};
 use crate::plan::{Address, Balance, Plan, SocketKind};
-use crate::pool::{Event, Notification, ReadySign, Slot, WorkerId};
+use crate::pool::{Event, Exit, Notification, ReadySign, Slot, WorkerId};
 use crate::proto::node::UserText;
 use crate::systemd::activation::Listener;
 use crate::time::Monotonic;
@@ -165,11 +165,16 @@ impl World {
         true
     }
 
-    /// A Node worker's process is gone.
-    pub(super) fn node_exited(&mut self, id: WorkerId) {
+    /// A Node worker's process is gone; this is how it ended.
+    pub(super) fn node_ended(&mut self, id: WorkerId, exit: Exit) {
         if let (Some(side), Some(unique)) = (&mut self.node, unique(id)) {
-            let reports = side.hub.exited(clock::now(), unique);
-            self.node_reported(reports);
+            for report in side.hub.exited(clock::now(), unique) {
+                if let Report::Noted { note: Note::NeverListened(heard), .. } = report {
+                    self.never_listened(id, heard, exit);
+                } else {
+                    self.node_report(report);
+                }
+            }
         }
     }
 

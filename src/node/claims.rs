@@ -364,7 +364,12 @@ pub(super) fn address_text(address: &Address) -> String {
 
 /// A `listen()` as people write it.
 pub(super) fn wanted_text(listen: &Listen) -> String {
-    let address = listen.address.as_deref().map(|address| address.replace('\0', "@"));
+    // Node puts the directory before an abstract name, as before a path.
+    let name = |address: &str| match address.split_once('\0') {
+        Some((_, name)) => format!("@{}", name.replace('\0', "@")),
+        None => address.to_owned(),
+    };
+    let address = listen.address.as_deref().map(name);
     match (listen.fd, listen.port.filter(|port| *port >= 0), address) {
         (Some(fd), _, _) => format!("fd {fd}"),
         (None, Some(port), None) => format!("port {port}"),

@@ -39,7 +39,7 @@ pub use launch::{
     with_option,
 };
 pub use primary::Primary;
-pub use remark::{LaunchError, LaunchNote};
+pub use remark::{LaunchError, LaunchNote, script, waits_for_debugger};
 pub use report::{Action, Farewell, Handle, Kept, Lacking, Note, Policy, Report, Trust};
 
 /// The most `listen()` calls of one app that are told apart.

@@ -1,7 +1,55 @@
 //! What there is to say of a command line: why it can be no cluster worker, and what else is worth telling. It
 //! decides nothing.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::path::Path;
+
+/// Options of Node that take their value as a word of its own.
+const VALUED: [&str; 10] = [
+    "-r",
+    "--require",
+    "--import",
+    "--loader",
+    "--experimental-loader",
+    "-C",
+    "--conditions",
+    "--env-file",
+    "--env-file-if-exists",
+    "--title",
+];
+/// Node runs nothing of the app before a debugger has come.
+const WAITING: [&str; 2] = ["--inspect-brk", "--inspect-wait"];
+
+/// The option that lets Node wait for a debugger before it runs anything, if there is one.
+#[must_use]
+pub fn waits_for_debugger(argv: &[OsString], node_options: Option<&OsStr>) -> Option<&'static str> {
+    let node_options = node_options.unwrap_or_default().to_string_lossy();
+    let own = argv.iter().map(|word| word.to_string_lossy());
+    let words = own.chain(node_options.split_whitespace().map(Into::into));
+    let mut names = words.map(|word| word.split('=').next().unwrap_or_default().to_owned());
+    names.find_map(|name| WAITING.into_iter().find(|option| *option == name))
+}
+
+/// The file that a plain `node` command runs.
+#[must_use]
+pub fn script(argv: &[OsString]) -> Option<&Path> {
+    let is_node = |word: &OsString| {
+        let name = Path::new(word).file_name();
+        name.is_some_and(|name| name == "node" || name == "nodejs")
+    };
+    let mut words = argv.iter().skip_while(|word| !is_node(word)).skip(1);
+    loop {
+        let word = words.next()?;
+        match word.to_str() {
+            Some("--") => return words.next().map(Path::new),
+            Some(option) if VALUED.contains(&option) => drop(words.next()),
+            Some("--run") => return None,
+            Some(option) if option.starts_with('-') => {}
+            Some(_) | None => return Some(Path::new(word)),
+        }
+    }
+}
 
 /// Worth telling.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,3 +148,34 @@ impl fmt::Display for LaunchError {
 }
 
 impl std::error::Error for LaunchError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn argv(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_script_is_the_first_word_that_is_neither_an_option_nor_its_value() {
+        for (line, expected) in [
+            ("node server.js", Some("server.js")),
+            ("/usr/bin/node --import tsx -r ./a.js --no-warnings dist/server --port 1", Some("dist/server")),
+            ("env A=1 nodejs --conditions=x -- -odd.js", Some("-odd.js")),
+            ("node --run start", None),
+            ("node --import tsx", None),
+            ("npm start", None),
+        ] {
+            assert_eq!(script(&argv(line)), expected.map(Path::new), "{line}");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_debugger_is_known_by_the_command_or_by_node_options() {
+        let waits = |line: &str, options: &str| waits_for_debugger(&argv(line), Some(OsStr::new(options)));
+        assert_eq!(waits("node --inspect-brk=0 server.js", ""), Some("--inspect-brk"));
+        assert_eq!(waits("node server.js", "--no-warnings --inspect-wait"), Some("--inspect-wait"));
+        assert_eq!(waits("node --inspect server.js", "--inspect-port=9229"), None);
+    }
+}

@@ -270,7 +270,7 @@ impl fmt::Display for Heard {
                 "not a word came on Node's channel; the command is not node, or something in between (sudo, a task runner) closed its descriptors or dropped its variables: name the app's own command"
             }
             Self::Online => {
-                "Node started and never asked to listen; a launcher that is a Node program itself takes the channel for its own, and the app then finds its port in use: name the command that the launcher runs"
+                "Node started and never asked to listen; the app waits for something, or listens without asking (exclusive: true, reusePort: true), which finds the port in use; or a launcher that is a Node program itself takes the channel for its own, and the app then finds its port in use: name the command that the launcher runs"
             }
             Self::Asked => "the app asked to listen and did not come to it: its own output tells why",
             Self::Listening => "it listens",

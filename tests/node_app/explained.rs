@@ -41,6 +41,78 @@ spawnSync(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { stdio: 'inh
 }
 
 #[test]
+fn node_that_waits_for_a_debugger_is_no_node_that_does_not_speak() {
+    for (command, option) in [
+        ("['node', '--inspect-brk=0', 'server.js']", "--inspect-brk"),
+        (
+            "['env', 'NODE_OPTIONS=--inspect-brk=0', 'node', 'server.js']\nenv.NODE_OPTIONS = '--inspect-brk=0'",
+            "--inspect-brk",
+        ),
+    ] {
+        let text =
+            format!("Node waits for a debugger ({option}) and runs nothing of the app before one has come");
+        explained(command, "require('http').createServer().listen(process.env.PORT);", &text);
+    }
+}
+
+/// What the log says of a worker that ends at once; the app's folder is in it as `@DIR@`.
+fn ended(command: &str, files: &[(&str, &str)], text: &str) {
+    let config = format!("command = {command}\nlisten = ['127.0.0.1:0']\nworkers = 2");
+    let app = App::with(&newest(), &config);
+    let run = files.iter().fold(app, |app, (name, content)| app.file(name, content)).start();
+    let line = run.said("it ended before it listened: ");
+    assert!(line.contains(&text.replace("@DIR@", run.path("").to_str().unwrap())), "{line}");
+    run.said("exited with status 1");
+    run.stop();
+    assert_eq!(run.count("it ended before it listened"), 1, "once for all workers");
+}
+
+#[test]
+fn a_script_that_is_not_there_is_named() {
+    ended(
+        "['node', '--no-warnings', 'dist/server.js']",
+        &[],
+        "there is no @DIR@dist/server.js, which is what node was to run",
+    );
+}
+
+#[test]
+fn packages_that_are_not_installed_are_told_with_the_folder_where_they_were_looked_for() {
+    let server = "require('express')().listen(process.env.PORT);";
+    let package = r#"{"dependencies": {"express": "5"}}"#;
+    let wants = "api/package.json wants packages, and there is no node_modules in @DIR@api or above it: run npm ci there";
+    ended(
+        "['node', 'api/dist/server']",
+        &[("api/dist/server.js", server), ("api/package.json", package)],
+        wants,
+    );
+    // With some that are, it is not known which one is missing.
+    let files = [("server.js", server), ("package.json", package), ("node_modules/other/index.js", "")];
+    ended(
+        "['node', 'server.js']",
+        &files,
+        "the app failed before it asked to listen: its own output tells why",
+    );
+}
+
+#[test]
+fn an_app_that_listens_without_asking_is_told_of_what_finds_the_port_in_use() {
+    let server = "require('http').createServer().listen({ port: process.env.PORT, exclusive: true });";
+    let text = "EADDRINUSE there is of an app that listens without asking (exclusive: true, reusePort: true)";
+    ended("['node', 'server.js']", &[("server.js", server)], text);
+}
+
+#[test]
+fn an_abstract_name_is_told_as_the_app_wrote_it() {
+    let config = "command = ['node', 'server.js']\nlisten = ['@DIR@/web']\nworkers = 1";
+    let server = "require('http').createServer((_, response) => response.end('x')).listen('\\0ganger-told');";
+    let run = App::with(&newest(), config).file("server.js", server).start();
+    let line = run.said("the app asked to listen on ");
+    assert!(line.contains("asked to listen on @ganger-told and got the inherited "), "{line}");
+    run.stop();
+}
+
+#[test]
 fn without_the_protocol_a_wrapper_that_closed_the_socket_is_named() {
     let config = "command = ['node', 'launcher.js']\nlisten = ['127.0.0.1:0']\nworkers = 1\nprotocol = 'listen-fds'\n\
                   [ready]\ntimeout = '1500ms'";
