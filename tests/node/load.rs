@@ -384,14 +384,14 @@ fn http1_connections_of_an_http2_server_do_not_keep_a_worker() {
     }
 }
 
-/// An idle connection of a worker; the thread says how long after its answer it was closed.
+/// An idle connection of a worker; the thread says how long after its request it was closed.
 fn idle_connection(pool: &mut Pool, address: SocketAddr) -> std::thread::JoinHandle<Duration> {
+    let begun = now();
     let mut stream = pool.during(move || {
         let mut stream = client::connect(address).unwrap();
         client::ask(&mut stream, "/fast", "keep-alive").unwrap();
         stream
     });
-    let begun = now();
     std::thread::spawn(move || {
         assert_eq!(stream.read(&mut [0]).unwrap(), 0, "closed and no more");
         now().since(begun)
