@@ -245,6 +245,28 @@ fn eighty_columns_show_workers_curves_and_the_journal() {
 }
 
 #[test]
+fn where_the_locale_knows_ascii_only_the_view_is_drawn_in_it() {
+    let stage = Stage::start();
+    let _held = stage.connection_to_slot_0();
+    stage.journalctl("#!/bin/sh\necho 'd\u{e9}j\u{e0} vu'\n");
+    let Some(tmux) = stage.terminal("top in ASCII", (80, 24)) else { return };
+    tmux.line("LC_ALL=C ganger top --user");
+    tmux.until("a view in ASCII", |screen| {
+        let rows = [
+            "> api   serving",
+            "  |- 0  ready",
+            "  `- 1  ready",
+            "-- api ---",
+            "q quit  ^v select",
+            "d?j? vu",
+        ];
+        screen.is_ascii()
+            && rows.iter().all(|row| screen.contains(row))
+            && screen.lines().any(|line| line.starts_with("conn ") && line.ends_with(".."))
+    });
+}
+
+#[test]
 fn a_wide_terminal_shows_more_and_a_resized_one_is_drawn_anew() {
     let stage = Stage::start();
     let _held = stage.connection_to_slot_0();

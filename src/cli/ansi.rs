@@ -8,6 +8,8 @@ use ratatui_core::buffer::Cell;
 use ratatui_core::layout::{Position, Size};
 use ratatui_core::style::{Color, Modifier};
 
+use super::charset::cell_in_ascii;
+
 /// A larger terminal is drawn on up to here: two buffers of this size are kept.
 const MAX_SIZE: (usize, usize) = (500, 250);
 /// Of a terminal that does not tell its own.
@@ -17,14 +19,15 @@ const DEFAULT_SIZE: (usize, usize) = (80, 24);
 #[derive(Debug)]
 pub(crate) struct Ansi {
     color: bool,
+    utf8: bool,
     /// Written as one piece, so that no terminal shows half a screen.
     text: String,
 }
 
 impl Ansi {
-    /// Without `color` no cell looks different from another.
-    pub(crate) const fn new(color: bool) -> Self {
-        Self { color, text: String::new() }
+    /// Without `color` no cell looks different from another, without `utf8` all are ASCII.
+    pub(crate) const fn new(color: bool, utf8: bool) -> Self {
+        Self { color, utf8, text: String::new() }
     }
 }
 
@@ -72,7 +75,11 @@ impl Backend for Ansi {
                 self.text.push_str(&format!("\x1b[{wanted}m"));
                 look = wanted;
             }
-            self.text.push_str(cell.symbol());
+            if self.utf8 {
+                self.text.push_str(cell.symbol());
+            } else {
+                self.text.push_str(&cell_in_ascii(cell.symbol()));
+            }
         }
         if look != "0" {
             self.text.push_str("\x1b[0m");
@@ -137,12 +144,15 @@ mod tests {
     use super::*;
 
     fn drawn(color: bool) -> String {
+        drawn_with(Ansi::new(color, true))
+    }
+
+    fn drawn_with(mut ansi: Ansi) -> String {
         let before = Buffer::empty(Rect::new(0, 0, 10, 2));
         let mut now = before.clone();
         now.set_string(1, 0, "ok", Style::new().fg(Color::Green).add_modifier(Modifier::BOLD));
         now.set_string(3, 0, "漢x", Style::new());
         now.set_string(0, 1, "z", Style::new().add_modifier(Modifier::REVERSED));
-        let mut ansi = Ansi::new(color);
         ansi.draw(before.diff(&now).into_iter()).unwrap();
         ansi.text
     }
@@ -150,6 +160,11 @@ mod tests {
     #[test]
     fn cells_are_placed_and_their_looks_end_with_them() {
         assert_eq!(drawn(true), "\x1b[1;2H\x1b[0;1;32mok\x1b[0m漢\x1b[1;6Hx\x1b[2;1H\x1b[0;7mz\x1b[0m");
+    }
+
+    #[test]
+    fn where_ascii_is_all_that_is_known_a_sign_of_others_is_a_question_mark() {
+        assert_eq!(drawn_with(Ansi::new(false, false)), "\x1b[1;2Hok?\x1b[1;6Hx\x1b[2;1Hz");
     }
 
     #[test]

@@ -196,7 +196,7 @@ impl<'a> Lines<'a> {
             let width = self.context.out.look().width.unwrap_or(usize::MAX);
             let text = super::table::cut(&text, width.saturating_sub(1));
             let back = if self.open { "\r\x1b[K" } else { "" };
-            self.context.out.text(&format!("{back}{text}{}", if complete { "\n" } else { "" }));
+            self.context.out.view(&format!("{back}{text}{}", if complete { "\n" } else { "" }));
             self.open = !complete;
         } else if complete {
             self.context.out.line(&text);

@@ -80,7 +80,7 @@ impl Context {
                 let verb = self.typed.verb.map_or("", |verb| verb.name);
                 let reason = super::print::harmless(&reason);
                 let failure = Failure::new(Exit::NotPermitted, format!("{verb} {app}: {reason}")).hint(
-                    format!("try again as root or as the user that {app} runs as: sudo ganger {verb} …"),
+                    format!("try again as root or as the user that {app} runs as: sudo ganger {verb} ..."),
                 );
                 if verb == "reload" && !self.is_users_own(app) {
                     failure.hint(format!(

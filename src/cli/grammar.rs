@@ -214,7 +214,7 @@ impl Verb {
     pub(crate) fn synopsis(&self) -> String {
         let mut line = format!("ganger {} [OPTIONS]", self.name);
         for operand in self.operands {
-            let dots = if operand.many { "…" } else { "" };
+            let dots = if operand.many { "..." } else { "" };
             line.push_str(&if operand.required {
                 format!(" {}{dots}", operand.name)
             } else {
@@ -222,7 +222,7 @@ impl Verb {
             });
         }
         if let Some(trailing) = self.trailing {
-            line.push_str(&format!(" [-- {trailing}…]"));
+            line.push_str(&format!(" [-- {trailing}...]"));
         }
         line
     }

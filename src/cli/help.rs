@@ -16,7 +16,7 @@ const WORD_INDENT: usize = 15;
 pub(crate) fn overview(look: Look) -> String {
     let mut page = Page::new(look);
     page.heading("Usage:");
-    page.line("  ganger [OPTIONS] VERB …");
+    page.line("  ganger [OPTIONS] VERB ...");
     page.blank();
     page.paragraph("Runs N copies of a server on one inherited socket, and replaces them one by one.");
     page.blank();

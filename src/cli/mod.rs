@@ -7,6 +7,7 @@
 
 mod ansi;
 mod asking;
+mod charset;
 mod complete;
 mod context;
 mod detach;

@@ -1,14 +1,16 @@
 //! The one place of the program that writes to its standard output and standard error.
 //!
-//! It decides about colour and width, makes text from outside harmless for a terminal, and takes a closed pipe
+//! It decides about colour, width and characters, makes text from outside harmless for a terminal, and takes a closed pipe
 //! (`ganger list | head -1`) for what it is: a reader who has seen enough.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 
 use nix::errno::Errno;
 
+use super::charset;
 use super::exit::{Exit, Failure};
 use crate::os::stdio;
 
@@ -85,6 +87,7 @@ impl Style {
 pub(crate) struct Printer {
     look: Look,
     error_color: bool,
+    utf8: bool,
     closed: Cell<bool>,
     broken: RefCell<Option<io::Error>>,
 }
@@ -109,6 +112,7 @@ impl Printer {
         Self {
             look: Look { color: colored(terminal), width },
             error_color: colored(io::stderr().is_terminal()),
+            utf8: charset::is_utf8(),
             closed: Cell::new(false),
             broken: RefCell::new(None),
         }
@@ -152,23 +156,32 @@ impl Printer {
         }
     }
 
-    /// Writes one line to standard output.
+    /// Writes what is made for a person to standard output, in characters that the person's terminal knows.
+    pub(crate) fn view(&self, text: &str) {
+        self.text(&self.known(text));
+    }
+
+    /// Writes one line for a person to standard output.
     pub(crate) fn line(&self, line: &str) {
-        self.text(&format!("{line}\n"));
+        self.view(&format!("{line}\n"));
+    }
+
+    fn known<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        if self.utf8 { text.into() } else { charset::in_ascii(text).into() }
     }
 
     /// Writes one value as one line of JSON, or indented.
     pub(crate) fn json<T: serde::Serialize>(&self, value: &T, indented: bool) {
         let text = if indented { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
         match text {
-            Ok(text) => self.line(&text),
+            Ok(text) => self.text(&format!("{text}\n")),
             Err(error) => self.note(&format!("ganger: cannot write JSON: {error}")),
         }
     }
 
     /// Writes one line to standard error. A closed standard error is nobody's trouble.
     pub(crate) fn note(&self, line: &str) {
-        let _ = writeln!(io::stderr().lock(), "{line}");
+        let _ = writeln!(io::stderr().lock(), "{}", self.known(line));
     }
 
     /// Tells a failure on standard error.

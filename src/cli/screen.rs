@@ -14,6 +14,7 @@ use ratatui_core::terminal::{Frame, Terminal};
 use tokio::sync::mpsc;
 
 use super::ansi::Ansi;
+use super::charset;
 use super::rescue::Rescue;
 
 /// Alternate screen, cursor hidden, no wrapping at the edge.
@@ -107,7 +108,7 @@ impl Screen {
         let way_back = WayBack { before: tcgetattr(io::stdin())?.into(), rescue: Arc::default() };
         let heard = HEARD.iter().map(|(signal, _)| *signal).collect::<SigSet>();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&heard), None)?;
-        let terminal = Terminal::new(Ansi::new(color))?;
+        let terminal = Terminal::new(Ansi::new(color, charset::is_utf8()))?;
         way_back.set_out()?;
         let screen = Self { way_back, heard, terminal };
         restore_on_panic(screen.way_back.clone());

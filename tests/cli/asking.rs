@@ -45,6 +45,32 @@ fn the_users_own_app_answers_without_the_flag() {
 }
 
 #[test]
+fn where_the_locale_knows_ascii_only_views_are_drawn_in_it_and_json_stays_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_owned();
+    let script: crate::fake::Script = |_, notices| {
+        replaced(notices);
+        Some(verdict(Outcome::Done, "été"))
+    };
+    while_served(root.path(), script, move || {
+        let shown = |locale: &str, words: &[&str]| {
+            let ended = ended(ganger(&path, words).env("LC_ALL", locale).env("LANG", "C.UTF-8"));
+            assert_eq!(ended.code, Some(0), "{words:?}: {ended:?}");
+            ended.out
+        };
+        let status = ["status", "--user", "api"];
+        assert!(shown("C.UTF-8", &status).contains("\n└─ 0  ready"));
+        let ascii = shown("C", &status);
+        assert!(ascii.is_ascii() && ascii.contains("\n`- 0  ready"), "{ascii}");
+        assert!(shown("POSIX", &["list", "--user"]).is_ascii());
+        let reload = shown("C", &["reload", "--user", "api"]);
+        assert!(reload.starts_with("worker 0 started > ready 1.4s > old drained"), "{reload}");
+        let json = shown("C", &["reload", "--user", "--json", "api"]);
+        assert!(json.contains("été"), "{json}");
+    });
+}
+
+#[test]
 fn list_shows_what_runs_and_json_can_be_read_back() {
     let shown = served(never, &["list", "--user", "--json"]);
     let apps: serde_json::Value = serde_json::from_str(&shown.out).unwrap();

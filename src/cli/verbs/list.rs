@@ -46,7 +46,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     } else if entries.is_empty() {
         context.out.note("no apps: none is configured, and none runs");
     } else {
-        context.out.text(&render(&entries, now(), context.out.look()));
+        context.out.view(&render(&entries, now(), context.out.look()));
     }
     Ok(Exit::Done)
 }

@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context) -> Result<Exit, Failure> {
     if context.json() {
         context.out.json(&state, true);
     } else {
-        context.out.text(&render(&state, now(), context.user_mode, context.out.look()));
+        context.out.view(&render(&state, now(), context.user_mode, context.out.look()));
     }
     Ok(Exit::Done)
 }
