@@ -3,6 +3,9 @@
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::app::{App, ganger, newest, prepared, versions};
 use crate::stage::{From, Run};
 
@@ -98,5 +101,41 @@ fn a_package_manager_leaves_the_inspector_to_the_app() {
     };
     assert!((0..4).all(has), "{lines:?}");
     assert!(!lines.iter().any(|line| line.contains("Starting inspector")), "{lines:?}");
+    run.stop();
+}
+
+#[test]
+fn a_program_of_a_package_that_serves_itself_has_its_inspector_back() {
+    let server = "
+const server = require('http').createServer((_, response) => response.end('ok'));
+server.listen(process.env.PORT, () => console.log(`inspector ${require('inspector').url()}`));";
+    for version in versions() {
+        let base = base();
+        let config = "command = ['sh', '-c', 'node node_modules/web/cli.cjs; exit $?']\nlisten = ['127.0.0.1:0']\n\
+                      workers = 2\nprotocol = 'node'";
+        let app = App::with(&version, config)
+            .file("node_modules/web/cli.cjs", server)
+            .configured(&format!("env.NODE_OPTIONS = '--inspect={base}'"));
+        let run = app.serve();
+        for place in [0, 1] {
+            let wanted = format!("inspector ws://127.0.0.1:{}/", base + place);
+            run.until(From::Out, &wanted, |line| line.contains(&wanted));
+            TcpStream::connect(("127.0.0.1", base + place)).unwrap();
+        }
+        run.stop();
+    }
+}
+
+#[test]
+fn a_worker_that_follows_a_crashed_one_has_the_port_of_its_slot() {
+    let base = base();
+    let config =
+        format!("command = ['node', '--inspect={base}', 'server.js']\nlisten = ['127.0.0.1:0']\nworkers = 2");
+    let run = App::with(&newest(), &config).file("server.js", SERVER).serve();
+    for pid in run.worker_pids() {
+        kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL).unwrap();
+    }
+    run.said_times(4, " is ready after ");
+    inspectors(&run, base, &[0, 0, 1, 1], &[0, 1]);
     run.stop();
 }
