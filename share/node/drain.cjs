@@ -39,7 +39,7 @@ if (cluster.isWorker) {
     const look = () => {
       const quiet = quietFor();
       const due = [...quiet.keys()].filter((socket) => quiet.get(socket) >= patienceMs(socket.server));
-      closeOneByOne(due, () => setTimeout(look, LOOK_MS).unref());
+      closeOneByOne(due, allowedMs / 4, () => setTimeout(look, LOOK_MS).unref());
     };
     look();
   };
@@ -194,11 +194,11 @@ function now() {
 
 // Closes connections, one for each turn of the loop in which nothing else was to be done: a request that the kernel
 // has already is read before its connection is closed. destroy() closes at once, where end() and destroySoon() take
-// another turn, in which a request may come. A loop that is never calm is waited for a second. At last `then` is
-// called.
-function closeOneByOne(sockets, then) {
+// another turn, in which a request may come. A loop that is never calm is waited for, for a second at least. At
+// last `then` is called.
+function closeOneByOne(sockets, patienceMs, then) {
   const read = new Map(sockets.map((socket) => [socket, socket.bytesRead]));
-  const patient = now() + 1000;
+  const patient = now() + Math.max(1000, patienceMs);
   let turn = now();
   const step = () => {
     const calm = now() - turn < 0.25;
