@@ -2,10 +2,11 @@
 //!
 //! `GANGER_TEST_REQUESTS` is the number of requests that each load must reach (default 5000).
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ganger::node::{Farewell, Policy, Report, UniqueId, WINDOW};
@@ -30,6 +31,11 @@ fn wanted_requests() -> u64 {
     std::env::var("GANGER_TEST_REQUESTS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000)
 }
 
+/// So many kills the test of them wants at least.
+fn wanted_kills() -> u32 {
+    if std::env::var_os("GANGER_SOAK").is_some() { 50 } else { 10 }
+}
+
 /// New worker up, old one out.
 fn replace(pool: &mut Pool, old: UniqueId) -> UniqueId {
     pool.generation += 1;
@@ -44,9 +50,11 @@ fn replace(pool: &mut Pool, old: UniqueId) -> UniqueId {
 fn roll(pool: &mut Pool, mut workers: Vec<UniqueId>, tally: &Tally) {
     let mut rounds = 0;
     while rounds < 3 || tally.served() < wanted_requests() {
+        let served = tally.served();
         let old = workers.remove(0);
         workers.push(replace(pool, old));
         rounds += 1;
+        assert!(tally.served() > served, "no load while a worker was replaced");
     }
 }
 
@@ -156,42 +164,98 @@ fn a_request_in_flight_is_finished_by_the_worker_that_has_it() {
     }
 }
 
-/// One request on a connection of its own, again where the worker died with it: what must never happen is
-/// that it hangs.
-fn answered_or_cut(address: SocketAddr) -> Result<(), String> {
-    match client::once(address, "/fast") {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Err(format!("hung: {error}")),
-        Err(_) => Ok(()),
+/// A connection that has not ended by then hangs. Two workers begin anew meanwhile, on a busy machine.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// How connections ended, each with one request.
+#[derive(Debug, Default)]
+struct Ends {
+    answered: AtomicU64,
+    /// The worker died with it.
+    cut: AtomicU64,
+    /// In neither way.
+    others: Mutex<Vec<String>>,
+    stop: AtomicBool,
+}
+
+impl Ends {
+    fn ended(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed) + self.cut.load(Ordering::Relaxed)
+    }
+
+    fn others(&self) -> Vec<String> {
+        self.others.lock().unwrap().clone()
+    }
+
+    /// Connects again and again.
+    fn client(&self, address: SocketAddr) {
+        let other = |text| self.others.lock().unwrap().push(text);
+        while !self.stop.load(Ordering::Relaxed) {
+            let begun = now();
+            let end = client::once(address, "/fast");
+            let took = now().since(begun);
+            match end.map_err(|error| error.kind()) {
+                _ if took >= BOUND => other(format!("hung for {took:?}")),
+                Ok(_) => drop(self.answered.fetch_add(1, Ordering::Relaxed)),
+                Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof) => {
+                    self.cut.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(kind) => other(format!("{kind:?} after {took:?}")),
+            }
+        }
     }
 }
 
+/// Stops a worker, and lets connections come to it that it does not take any more.
+fn with_connections_on_their_way(pool: &mut Pool, victim: UniqueId, ends: &Ends) {
+    let pid = nix::unistd::Pid::from_raw(pool.workers[&victim].child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    // The workers take turns: of so many that were served some have gone to this one. With all clients there, nobody is
+    // served any more.
+    let (from, until) = (ends.ended(), now() + Duration::from_secs(1));
+    while ends.ended() < from + 4 * CLIENTS && now() < until {
+        pool.step(None, now() + Duration::from_millis(10));
+    }
+}
+
+/// Connections at a time.
+const CLIENTS: u64 = 8;
+
 #[test]
 fn a_worker_killed_with_a_connection_on_its_way_hangs_nobody() {
-    let requests_each = wanted_requests().max(1000) / 8;
+    let wanted = wanted_requests().max(1000);
     for version in versions() {
         let sockets = Sockets::new();
         let (mut pool, mut workers) = pool(&version, ROUND_ROBIN, &sockets);
         let address = sockets.address();
-        let clients: Vec<_> = (0..8)
+        let ends = Arc::new(Ends::default());
+        let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
-                std::thread::spawn(move || {
-                    (0..requests_each).filter_map(|_| answered_or_cut(address).err()).collect::<Vec<_>>()
-                })
+                let ends = Arc::clone(&ends);
+                std::thread::spawn(move || ends.client(address))
             })
             .collect();
         let mut kills = 0;
-        while clients.iter().any(|client| !client.is_finished()) {
+        while ends.others().is_empty() && (kills < wanted_kills() || ends.ended() < wanted) {
             let victim = workers.remove(0);
+            // Every other one is killed with connections that it certainly has not taken.
+            if kills % 2 == 0 {
+                with_connections_on_their_way(&mut pool, victim, &ends);
+            }
             pool.kill(victim);
             workers.push(pool.spawn());
             pool.exited(victim);
             pool.listening(workers[1]);
             kills += 1;
         }
-        let hung: Vec<String> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
-        eprintln!("node {version}: {} requests, {kills} kills", requests_each * 8);
-        assert!(hung.is_empty() && kills > 0, "on {version}, after {kills} kills: {hung:?}");
+        ends.stop.store(true, Ordering::Relaxed);
+        pool.during(move || clients.into_iter().for_each(|client| client.join().unwrap()));
+        let others = ends.others();
+        let (ended, cut) = (ends.ended(), ends.cut.load(Ordering::Relaxed));
+        eprintln!("node {version}: {ended} connections, {cut} cut by {kills} kills, {} others", others.len());
+        assert!(others.is_empty() && ended >= wanted, "on {version}, after {kills} kills: {others:?}");
+        // No client has more than one at a time, and what was only on its way is lost to nobody.
+        assert!(cut <= u64::from(kills) * CLIENTS, "on {version}: {cut} cut by {kills} kills");
     }
 }
 
