@@ -34,10 +34,13 @@ fn address(run: &Run) -> SocketAddr {
     run.address().parse().unwrap()
 }
 
-/// Busy, thinking, idle and short connections at once.
+/// Busy, thinking, idle and short connections at once, and two loads at a rate that asks whether answers come or not:
+/// on new connections, and on one that is kept. The first of all is that one on new connections.
 fn loads(address: SocketAddr) -> Vec<Running> {
     let load = |connections| Load::new(Target::Tcp(address)).connections(connections);
     vec![
+        load(8).pace(Pace::Rate(100.0)).close_each().start(),
+        load(1).pace(Pace::Rate(50.0)).start(),
         load(3).start(),
         load(4).pace(Pace::Closed(Duration::from_millis(5))).start(),
         load(4).pace(Pace::Closed(Duration::from_millis(150))).start(),
@@ -72,17 +75,32 @@ fn answered(loads: &[Running]) -> u64 {
     loads.iter().map(Running::answered).sum()
 }
 
+/// Reloads once. No worker is one from before, and as long as that took, each of these loads had answers.
+#[track_caller]
+fn reload(run: &Run, steady: &[Running]) {
+    let pids = run.worker_pids();
+    let answers: Vec<u64> = steady.iter().map(Running::answered).collect();
+    ganger(run, 0, &["reload", "app", "--timeout", "60s"]);
+    let more: Vec<u64> = steady.iter().zip(answers).map(|(load, before)| load.answered() - before).collect();
+    let now = run.worker_pids();
+    let is_new = |pid| !pids.contains(pid);
+    assert!(now.len() == pids.len() && now.iter().all(is_new), "not reloaded: {pids:?}, then {now:?}");
+    assert!(more.iter().all(|more| *more > 0), "no load while it was reloaded: {more:?}");
+}
+
 /// Reloads under all these loads until each number is reached.
 fn rolled(app: App, what: &str, requests: u64) -> (Tally, Vec<Report>) {
     let run = app.serve();
     let loads = loads(address(&run));
     let mut reloads = 0;
     while reloads < reloads_wanted() || answered(&loads) < requests {
-        ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+        // The others may be slower than a reload.
+        reload(&run, &loads[..3]);
         reloads += 1;
     }
     let tally = tally(&format!("{what} | {reloads}"), loads);
     run.stop();
+    assert_eq!(run.count(": reloaded: "), usize::try_from(reloads).unwrap());
     tally
 }
 
@@ -104,7 +122,7 @@ fn rolled_https(app: App, what: &str, requests: u64) -> Tally {
     });
     let mut reloads = 0;
     while reloads < reloads_wanted() || enough.try_recv().is_err() {
-        ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+        reload(&run, &[]);
         reloads += 1;
         assert!(client.try_wait().unwrap().is_none(), "the client has ended");
     }
@@ -192,7 +210,7 @@ fn an_app_that_closes_its_servers_at_its_stop_message_answers_what_takes_long() 
         let loads = vec![load(Duration::ZERO), load(Duration::from_millis(1000))];
         for _ in 0..2 {
             loads.iter().for_each(|load| load.wait_for_answers(16));
-            ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+            reload(&run, &[]);
         }
         nothing_lost(&format!("node {version}, shutdown message, slow answers"), loads);
         run.stop();
@@ -212,7 +230,7 @@ fn requests_of_slow_clients_to_a_busy_app_are_read_before_connections_are_closed
     let load = load.start();
     load.wait_for_answers(96);
     for _ in 0..3 {
-        ganger(&run, 0, &["reload", "app", "--timeout", "60s"]);
+        reload(&run, &[]);
         load.wait_for_answers(20);
     }
     nothing_lost("slow clients, busy app", vec![load]);
