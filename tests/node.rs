@@ -9,6 +9,9 @@ mod claims;
 #[path = "node/client.rs"]
 mod client;
 #[cfg(test)]
+#[path = "node/handing.rs"]
+mod handing;
+#[cfg(test)]
 #[path = "node/listen.rs"]
 mod listen;
 #[cfg(test)]

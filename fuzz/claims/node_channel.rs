@@ -93,7 +93,7 @@ impl World {
             0 => self.open(place, a, b),
             1 | 2 => self.query(place, a, b),
             3 => self.accept(a),
-            4 => self.reply(place, !a.is_multiple_of(4)),
+            4 => self.reply(place, !a.is_multiple_of(4), a > 128),
             5 => self.acknowledge(place, true),
             6 => self.acknowledge(place, false),
             7 => self.close_key(place, a),
@@ -167,9 +167,14 @@ impl World {
         self.obey(actions);
     }
 
-    fn reply(&mut self, place: u64, accepted: bool) {
+    /// `arrived`: the preload's, which stands for the descriptor as well.
+    fn reply(&mut self, place: u64, accepted: bool, arrived: bool) {
         let Some(peer) = self.places.get_mut(&place) else { return };
         let Some((ack, _)) = peer.unanswered.pop_first() else { return };
+        if arrived && peer.passed.front() == Some(&ack) {
+            peer.passed.pop_front();
+        }
+        let ack = if arrived { format!("\"+{ack}\"") } else { ack.to_string() };
         self.hear(place, &format!(r#"{{"cmd":"NODE_CLUSTER","ack":{ack},"accepted":{accepted},"seq":0}}"#));
     }
 

@@ -1,6 +1,7 @@
 'use strict';
-// ganger's drain preload (`node --require drain.cjs app.js`): it acts in cluster workers only, and only once
-// the worker is told to leave. `drain = false` under `[node]` leaves it out.
+// ganger's preload (`node --require drain.cjs app.js`): it acts in cluster workers only. It makes the way of connections
+// shorter that ganger hands over (takeAtOnce), and the worker drain well once it is told to leave. `drain = false`
+// under `[node]` leaves it out.
 //
 // Node answers its primary's `disconnect` by closing the servers. Clients that keep connections alive then lose
 // requests: a request crosses the close of an idle connection on the wire (Node 20 and later), or a busy client
@@ -9,8 +10,8 @@
 // long as its server has promised to keep it (`keepAliveTimeout`); then it is closed, as it would have been anyway.
 //
 // Internals it leans on, there from Node 14 to 26: `internalMessage`, `_storeHeader`, `_getActiveHandles`,
-// `parser` and `_httpMessage` of sockets, `http.server.connections` of servers. Where one is missing the worker drains
-// as without this file.
+// `parser` and `_httpMessage` of sockets, `http.server.connections` of servers; `kChannelHandle`, its `onread`,
+// `pendingHandle` and `buffering`. Where one is missing the worker drains, or takes connections, as without this file.
 
 const cluster = require('cluster');
 
@@ -23,6 +24,8 @@ if (cluster.isWorker) {
   // that leaves by itself has less than `stop.timeout`.
   const wishedMs = process.env.GANGER_IDLE_GRACE_MS;
   let draining = false;
+
+  takeAtOnce();
 
   const drain = (allowedMs = 20000, signal) => {
     if (draining) return;
@@ -57,6 +60,29 @@ if (cluster.isWorker) {
   cluster.worker.disconnect = function () {
     drain();
     return disconnect.call(this);
+  };
+}
+
+// In round-robin a connection comes as one line and its descriptor, and Node answers it twice: that the descriptor came
+// (NODE_HANDLE_ACK), and, before it reads from it, that a server took it. Here the line is known by its letters, without
+// two rounds of parsing and queueing, and one answer stands for both: its number has a plus in front. Whatever is not
+// exactly such a line goes Node's own way.
+//
+// So does everything while the app waits for a word about a handle that it sends (`_handleQueue`). The second answer
+// waits with it then and the first does not, and ganger knows by their order which connection a NODE_HANDLE_NACK is for.
+function takeAtOnce() {
+  const symbol = Object.getOwnPropertySymbols(process).find((it) => it.description === 'kChannelHandle');
+  const channel = symbol && process[symbol];
+  if (!channel || typeof channel.onread !== 'function') return;
+  const { onread } = channel;
+  const line = /^{"cmd":"NODE_HANDLE","type":"net\.Native","msg":{"cmd":"NODE_CLUSTER","act":"newconn","key":"(\w+)","seq":(\d+)}}\n$/;
+  channel.onread = function (bytes) {
+    const handle = this.pendingHandle;
+    const plain = handle && bytes && bytes.byteLength < 200 && this.buffering === false;
+    const found = plain && process.connected && !process._handleQueue && line.exec(Buffer.from(bytes).latin1Slice());
+    if (!found) return onread.apply(this, arguments);
+    this.pendingHandle = null;
+    process.emit('internalMessage', { cmd: 'NODE_CLUSTER', act: 'newconn', key: found[1], seq: `+${found[2]}` }, handle);
   };
 }
 

@@ -149,7 +149,7 @@ impl Connection {
         if with_handle {
             self.handles = self.handles.saturating_sub(1);
         }
-        if matches!(frame, Ok(Frame::HandleAck | Frame::HandleNack)) {
+        if matches!(frame, Ok(Frame::HandleAck | Frame::HandleNack | Frame::Reply { arrived: true, .. })) {
             self.unanswered = self.unanswered.saturating_sub(1);
         }
         Ok(Some((frame, with_handle)))
@@ -269,11 +269,12 @@ mod tests {
     }
 
     const ACK: &str = "{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
+    const BOTH: &str = "{\"cmd\":\"NODE_CLUSTER\",\"ack\":\"+1\",\"accepted\":true,\"seq\":3}\n";
     const NACK: &str = "{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
 
     #[test]
     fn after_a_line_that_may_be_read_in_two_no_descriptor_goes_until_it_is_answered_for() {
-        for answer in [ACK, NACK] {
+        for answer in [ACK, BOTH, NACK] {
             let (mut connection, theirs) = pair();
             connection.send(line(100), handle()).unwrap();
             connection.send(line(64 * 1024 - 40), None).unwrap();

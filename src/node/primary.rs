@@ -80,7 +80,12 @@ impl Primary {
                 self.look_at_reach(now, worker, &mut out);
             }
             Frame::ExitedAfterDisconnect { seq } => self.leaves(worker, seq, &mut out),
-            Frame::Reply { ack, accepted } => self.reply(now, worker, ack, accepted, &mut out),
+            Frame::Reply { ack, accepted, arrived } => {
+                if arrived && channel.passed.front() == Some(&Passed::Connection { seq: ack }) {
+                    channel.passed.pop_front();
+                }
+                self.reply(now, worker, ack, accepted, &mut out);
+            }
             Frame::Handle => {
                 let message = if with_handle { ToWorker::HandleAck } else { ToWorker::HandleNack };
                 out.push(Action::Send { worker, message, handle: None });

@@ -264,6 +264,20 @@ fn a_connection_waits_for_the_workers_word_and_is_closed_then() {
 }
 
 #[test]
+fn a_word_for_a_connection_may_stand_for_its_descriptor_too_and_then_the_next_one_is_the_oldest() {
+    let mut world = World::new(vec![tcp("[::]:3000")], ROUND_ROBIN, 1);
+    world.listen(1, PORT_3000);
+    (7..10).for_each(|id| drop(world.primary.accepted(ListenerId(0), ConnectionId(id))));
+    let closed = |id| [Action::CloseConnection { connection: ConnectionId(id) }];
+    let taken = world.hear(1, r#"{"cmd":"NODE_CLUSTER","ack":"+1","accepted":true,"seq":3}"#);
+    assert_eq!(taken, closed(7));
+    // Not the oldest, so this was no honest plus: it says nothing of a descriptor.
+    assert_eq!(world.hear(1, r#"{"cmd":"NODE_CLUSTER","ack":"+3","accepted":true,"seq":4}"#), closed(9));
+    assert_eq!(world.hear(1, r#"{"cmd":"NODE_HANDLE_NACK"}"#), []);
+    assert_eq!(world.pass(100), [new_connection(1, "g0", 4, 8)]);
+}
+
+#[test]
 fn a_connection_on_its_way_to_a_worker_that_dies_or_refuses_goes_to_another() {
     let mut world = World::new(vec![tcp("[::]:3000")], ROUND_ROBIN, 2);
     world.listen(1, PORT_3000);

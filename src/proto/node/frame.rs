@@ -31,6 +31,9 @@ pub enum Frame {
         ack: Seq,
         /// Whether the worker took the connection.
         accepted: bool,
+        /// It stands for `NODE_HANDLE_ACK` as well, which ganger's preload leaves out: the number is in a string then,
+        /// with a plus in front.
+        arrived: bool,
     },
     /// `NODE_HANDLE`: the app sends a handle. Needs `NODE_HANDLE_ACK`, or the worker sends nothing more.
     Handle,
@@ -178,9 +181,9 @@ impl Frame {
         }
         let mut fields: Map<String, Value> =
             serde_json::from_str(text).map_err(|error| FrameError::NotJson(error.to_string()))?;
-        if let Some(ack) = number(&fields, "ack") {
-            let ack = Seq::try_from(ack).map_err(|_| FrameError::Field("ack"))?;
-            return Ok(Self::Reply { ack, accepted: fields.get("accepted") == Some(&Value::Bool(true)) });
+        if let Some((ack, arrived)) = answered(&fields)? {
+            let accepted = fields.get("accepted") == Some(&Value::Bool(true));
+            return Ok(Self::Reply { ack, accepted, arrived });
         }
         let seq = number(&fields, "seq").and_then(|seq| Seq::try_from(seq).ok());
         match fields.get("act").and_then(Value::as_str) {
@@ -247,16 +250,35 @@ impl AddressType {
     }
 }
 
-/// The two lines that come with every connection in round-robin, letter by letter as Node writes them: read without
+/// What a line answers, and whether it says that the descriptor came.
+fn answered(fields: &Map<String, Value>) -> Result<Option<(Seq, bool)>, FrameError> {
+    let wrong = FrameError::Field("ack");
+    if let Some(Value::String(text)) = fields.get("ack") {
+        return match text.strip_prefix('+').and_then(|digits| leading_number(digits.as_bytes())) {
+            Some((ack, b"")) => Ok(Some((ack, true))),
+            Some(_) | None => Err(wrong),
+        };
+    }
+    let ack = number(fields, "ack").map(Seq::try_from).transpose().map_err(|_| wrong)?;
+    Ok(ack.map(|ack| (ack, false)))
+}
+
+/// The lines that come with every connection in round-robin, letter by letter as Node writes them: read without
 /// building JSON. Any other way to write the same is as good, and slower.
 fn usual(line: &[u8]) -> Option<Frame> {
     if line == br#"{"cmd":"NODE_HANDLE_ACK"}"# {
         return Some(Frame::HandleAck);
     }
     let rest = line.strip_prefix(br#"{"cmd":"NODE_CLUSTER","ack":"#)?;
-    let (ack, rest) = leading_number(rest)?;
+    let (ack, rest, arrived) = match rest.strip_prefix(b"\"+") {
+        None => leading_number(rest).map(|(ack, rest)| (ack, rest, false))?,
+        Some(rest) => {
+            let (ack, rest) = leading_number(rest)?;
+            (ack, rest.strip_prefix(b"\"")?, true)
+        }
+    };
     let (_, rest) = leading_number(rest.strip_prefix(br#","accepted":true,"seq":"#)?)?;
-    (rest == b"}").then_some(Frame::Reply { ack, accepted: true })
+    (rest == b"}").then_some(Frame::Reply { ack, accepted: true, arrived })
 }
 
 /// A number of at most 15 digits as JSON writes it (no zero in front), and what follows.
@@ -367,8 +389,10 @@ mod tests {
         assert_eq!(parse(line), Err(FrameError::Field("addressType")));
         let line = r#"{"cmd":"NODE_CLUSTER","act":"close"}"#;
         assert_eq!(parse(line), Err(FrameError::Field("key")));
-        let line = r#"{"cmd":"NODE_CLUSTER","ack":-1}"#;
-        assert_eq!(parse(line), Err(FrameError::Field("ack")));
+        for ack in ["-1", "\"\"", "\"1\"", "\"+\"", "\"+-1\"", "\"+1 \"", "\"+01\""] {
+            let line = format!(r#"{{"cmd":"NODE_CLUSTER","ack":{ack}}}"#);
+            assert_eq!(parse(&line), Err(FrameError::Field("ack")), "{line}");
+        }
         assert!(matches!(parse("{"), Err(FrameError::NotJson(_))));
         assert!(matches!(Frame::parse(b"\"\xff\""), Err(FrameError::NotJson(_))));
         let long = format!(r#"{{"cmd":"NODE_CLUSTER","x":"{}"}}"#, "x".repeat(MAX_INTERNAL_BYTES));
@@ -387,6 +411,8 @@ mod tests {
             r#"{"cmd":"NODE_HANDLE_ACK"}"#,
             r#"{"cmd":"NODE_CLUSTER","ack":0,"accepted":true,"seq":0}"#,
             r#"{"cmd":"NODE_CLUSTER","ack":123456789012345,"accepted":true,"seq":99}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":"+0","accepted":true,"seq":0}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":"+17","accepted":true,"seq":99}"#,
         ];
         for line in usual_lines {
             let short = usual(line.as_bytes()).unwrap();
@@ -400,6 +426,10 @@ mod tests {
             r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":false,"seq":1}"#,
             r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true,"seq":1,"accepted":false}"#,
             r#"{"cmd":"NODE_CLUSTER","ack":1234567890123456,"accepted":true,"seq":1}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":"1","accepted":true,"seq":1}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":+1,"accepted":true,"seq":1}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":"+1","accepted":false,"seq":1}"#,
+            r#"{"cmd":"NODE_CLUSTER","ack":"+","accepted":true,"seq":1}"#,
             r#"{"cmd":"NODE_HANDLE_ACK"} "#,
         ] {
             assert_eq!(usual(line.as_bytes()), None, "{line}");
@@ -410,9 +440,13 @@ mod tests {
     fn replies_and_handle_frames_are_told_apart() {
         let parse = |text: &str| Frame::parse(text.as_bytes()).unwrap();
         let taken = parse(r#"{"cmd":"NODE_CLUSTER","ack":1,"accepted":true,"seq":3}"#);
-        assert_eq!(taken, Frame::Reply { ack: 1, accepted: true });
+        assert_eq!(taken, Frame::Reply { ack: 1, accepted: true, arrived: false });
         let refused = parse(r#"{"cmd":"NODE_CLUSTER","ack":0,"accepted":false,"seq":3}"#);
-        assert_eq!(refused, Frame::Reply { ack: 0, accepted: false });
+        assert_eq!(refused, Frame::Reply { ack: 0, accepted: false, arrived: false });
+        for accepted in [true, false] {
+            let both = format!(r#"{{"cmd":"NODE_CLUSTER","ack":"+7","accepted":{accepted},"seq":3}}"#);
+            assert_eq!(parse(&both), Frame::Reply { ack: 7, accepted, arrived: true });
+        }
         assert_eq!(parse(r#"{"cmd":"NODE_HANDLE_ACK"}"#), Frame::HandleAck);
         assert_eq!(parse(r#"{"cmd":"NODE_HANDLE_NACK"}"#), Frame::HandleNack);
         assert_eq!(parse(r#"{"cmd":"NODE_HANDLE","type":"net.Socket","msg":{"x":1}}"#), Frame::Handle);
