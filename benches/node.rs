@@ -32,6 +32,7 @@ const SCHED_NONE: &str = "Node, SCHED_NONE";
 const PM2: &str = "PM2, cluster mode";
 const SHARED: &str = "ganger, shared";
 const ROUND_ROBIN: &str = "ganger, round-robin";
+const ROUND_ROBIN_PLAIN: &str = "ganger, round-robin, no preload";
 
 /// Connections at a time.
 const CONNECTIONS: usize = 32;
@@ -256,12 +257,12 @@ fn cluster(rig: &Rig, name: &'static str, policy: &str) -> Contender {
     Contender::new(name, free_port()).led_by(command)
 }
 
-fn ganger(rig: &Rig, name: &'static str, balance: &str) -> Contender {
+fn ganger(rig: &Rig, name: &'static str, balance: &str, preload: bool) -> Contender {
     let contender = Contender::new(name, free_port());
-    let folder = rig.folder.path().join(balance);
+    let folder = rig.folder.path().join(name);
     std::fs::create_dir_all(folder.join("ganger/app")).unwrap();
     let config = format!(
-        "command = ['node', '{}']\nlisten = ['{}']\nworkers = {}\n[node]\nbalance = '{balance}'\n",
+        "command = ['node', '{}']\nlisten = ['{}']\nworkers = {}\n[node]\nbalance = '{balance}'\ndrain = {preload}\n",
         here("benches/node/app.cjs").display(),
         contender.address,
         workers()
@@ -314,6 +315,7 @@ fn ratios(contenders: &[Contender]) {
     say("shared / no primary, short:", "0.97", short(SHARED, BARE));
     say("shared / PM2, short:", "1.7", short(SHARED, PM2));
     say("round-robin / Node SCHED_RR, short:", "1.5", short(ROUND_ROBIN, SCHED_RR));
+    say("the same without the preload:", "–", short(ROUND_ROBIN_PLAIN, SCHED_RR));
     say("round-robin / shared, short:", "–", short(ROUND_ROBIN, SHARED));
     let pss = |name: &str| contenders.iter().find(|contender| contender.name == name)?.pss.map(mebibytes);
     say(
@@ -330,8 +332,9 @@ fn start(rig: &Rig, name: &'static str) -> Contender {
         SCHED_RR => cluster(rig, name, "rr"),
         SCHED_NONE => cluster(rig, name, "none"),
         PM2 => pm2(rig),
-        SHARED => ganger(rig, name, "shared"),
-        _ => ganger(rig, name, "round-robin"),
+        SHARED => ganger(rig, name, "shared", true),
+        ROUND_ROBIN => ganger(rig, name, "round-robin", true),
+        _ => ganger(rig, name, "round-robin", false),
     }
 }
 
@@ -343,7 +346,9 @@ fn main() {
     let _pm2 = Pm2Home(&rig);
     let only = std::env::var("GANGER_BENCH_ONLY").unwrap_or_default();
     let wanted = |name: &&str| only.split('|').any(|word| name.contains(word));
-    let names = [ONE, BARE, SCHED_RR, SCHED_NONE, PM2, SHARED, ROUND_ROBIN].into_iter().filter(wanted);
+    let names = [ONE, BARE, SCHED_RR, SCHED_NONE, PM2, SHARED, ROUND_ROBIN, ROUND_ROBIN_PLAIN]
+        .into_iter()
+        .filter(wanted);
     let mut contenders: Vec<Contender> = names.map(|name| start(&rig, name)).collect();
     contenders.iter().for_each(Contender::wait);
     let span = Duration::from_secs_f64(setting("GANGER_BENCH_SECONDS", 1.5));
