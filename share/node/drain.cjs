@@ -18,16 +18,18 @@ const cluster = require('cluster');
 const LOOK_MS = 250;
 // Who has heard no signal by then gets none: ganger is gone.
 const SIGNAL_MS = 10000;
+const HANDLER_MS = 250;
 
 if (cluster.isWorker) {
   // What the user has set, else what ganger allows when it asks for the drain: a second when the whole pool ends. An app
   // that leaves by itself has less than `stop.timeout`.
   const wishedMs = process.env.GANGER_IDLE_GRACE_MS;
+  let allowedMs = 20000;
   let draining = false;
 
   takeAtOnce();
 
-  const drain = (allowedMs = 20000, signal) => {
+  const drain = (signal) => {
     if (draining) return;
     draining = true;
     stayFor(signal);
@@ -52,7 +54,11 @@ if (cluster.isWorker) {
   process.prependListener('internalMessage', (message) => {
     if (!message) return;
     if (message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') drain();
-    if (message.cmd === 'NODE_GANGER' && message.act === 'leave') drain(message.idle, message.signal);
+    if (message.cmd === 'NODE_GANGER' && message.act === 'leave') {
+      // A second one comes when the whole pool ends meanwhile.
+      allowedMs = draining ? Math.min(allowedMs, message.idle) : message.idle;
+      drain(message.signal);
+    }
   });
 
   // The app may leave by itself.
@@ -97,6 +103,8 @@ function stayFor(number) {
   const hear = () => {
     came = true;
     clearTimeout(stay);
+    // What a handler begins keeps the process, as a rule; a signal that it raises again does not.
+    if (stay) setTimeout(() => {}, HANDLER_MS);
     // Handlers that count each other (signal-exit) come next, and must not see this one.
     process.removeListener(signal, hear);
     if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);

@@ -42,6 +42,8 @@ pub(super) struct NodeSide {
     pub(super) inspectors: BTreeMap<WorkerId, u16>,
     /// What workers said that did not arrive.
     drops: Drops,
+    /// Workers that leave have heard that the whole pool ends.
+    hastened: bool,
 }
 
 /// Variables of one worker.
@@ -89,7 +91,7 @@ impl World {
         let drain = write(DRAIN, "workers drain without ganger's help");
         let attach = write(ATTACH, "launchers cannot be run as they are");
         let (inspectors, drops) = (BTreeMap::new(), Drops::default());
-        self.node = Some(NodeSide { hub, token, drain, attach, inspectors, drops });
+        self.node = Some(NodeSide { hub, token, drain, attach, inspectors, drops, hastened: false });
         Ok(())
     }
 
@@ -120,7 +122,8 @@ impl World {
         let channel = side.hub.open(unique, slot.0, generation, policy).map_err(|error| error.to_string())?;
         let (way, descriptors) = if manner.attach {
             let token = pipes::token().map_err(|error| error.to_string())?;
-            let signal = plan.stop.signal.unwrap_or_default();
+            // One that is asked to end by a message sends itself none.
+            let signal = plan.stop.signal.filter(|_| plan.stop.message.is_none()).unwrap_or_default();
             let way = Way::Attach { signal, supervisor: std::process::id() };
             (way, vec![(ATTACH_FD, channel), (ATTACH_FD + 1, token)])
         } else {
@@ -139,6 +142,15 @@ impl World {
         });
         let first = ports.next()?;
         ports.all(|port| port == first).then_some(first)
+    }
+
+    /// The whole pool ends; Node workers that are leaving already hear of it, once.
+    pub(super) fn hasten_node(&mut self) {
+        if let Some(side) = self.node.as_mut().filter(|side| !side.hastened) {
+            side.hastened = true;
+            let reports = side.hub.hasten(clock::now());
+            self.node_reported(reports);
+        }
     }
 
     /// Asks a Node worker to leave; `false`: it is none, or its channel is closed.

@@ -169,6 +169,9 @@ impl Supervisor {
 
     fn carry_out(&mut self, now: Monotonic, effects: Vec<Effect>) {
         self.world.explain(&effects);
+        if self.pool.is_ending() {
+            self.world.hasten_node();
+        }
         for effect in effects {
             match effect {
                 Effect::Spawn { worker, slot, generation } => {

@@ -18,14 +18,25 @@ pub(super) enum Phase {
     Open,
     /// It closes its servers: told to, or by itself (then without a last call).
     Leaving {
-        /// When its stop signal is due although it has not drained.
+        /// When its stop signal is due although it has not drained; `None` once it was sent, too.
         last_call: Option<Monotonic>,
+        /// What comes when it has drained and stays.
+        then: Then,
     },
     /// The channel is closed, the process may still be there.
     Closed {
         /// When its stop signal is due.
         signal: Option<Monotonic>,
     },
+}
+
+/// What comes of a worker that has drained and stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// Its stop signal, soon: nobody asked the app to end.
+    Signal,
+    /// A message asked the app to end: its stop signal at the last call.
+    Wait,
 }
 
 /// How far a worker came with listening.
@@ -206,7 +217,7 @@ impl Channel {
     pub(super) fn next_deadline(&self) -> Option<Monotonic> {
         let phase = match self.phase {
             Phase::Open => None,
-            Phase::Leaving { last_call } => last_call,
+            Phase::Leaving { last_call, .. } => last_call,
             Phase::Closed { signal } => signal,
         };
         let silent = match self.reach {
@@ -220,7 +231,13 @@ impl Channel {
     pub(super) fn take_signal(&mut self, now: Monotonic) -> bool {
         let due = match &mut self.phase {
             Phase::Open => return false,
-            Phase::Leaving { last_call } => last_call,
+            Phase::Leaving { last_call, then } => {
+                // It is due once, also when the worker drains later.
+                if last_call.is_some_and(|when| when <= now) {
+                    *then = Then::Wait;
+                }
+                last_call
+            }
             Phase::Closed { signal } => signal,
         };
         due.take_if(|when| *when <= now).is_some()

@@ -193,6 +193,12 @@ impl Hub {
         self.performed(now, actions)
     }
 
+    /// The whole pool ends; for workers that are leaving already.
+    pub fn hasten(&mut self, now: Monotonic) -> Vec<Report> {
+        let actions = self.primary.hasten();
+        self.performed(now, actions)
+    }
+
     /// A message for the app.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ mod reach;
 
 use std::collections::BTreeMap;
 
-use super::channel::{Channel, Heard, Passed, Phase};
+use super::channel::{Channel, Heard, Passed, Phase, Then};
 use super::claims::{Claims, Inherited};
 use super::rotation::Rotation;
 use super::served::Served;
@@ -146,6 +146,7 @@ impl Primary {
         };
         let time = farewell.timeout.saturating_sub(LAST_CALL.min(farewell.timeout / 4));
         let last_call = Some(now + time);
+        let then = if farewell.message.is_some() { Then::Wait } else { Then::Signal };
         // Idle connections are closed before the signal comes, which may end the app at once.
         let idle = if farewell.is_last { IDLE_AT_THE_END.min(time * 3 / 4) } else { time * 3 / 4 };
         match channel.phase {
@@ -153,16 +154,28 @@ impl Primary {
                 signal.get_or_insert(now + SIGNAL_AFTER_DRAIN);
                 return out;
             }
-            Phase::Leaving { last_call: Some(_) } => return out,
-            Phase::Open | Phase::Leaving { last_call: None } => channel.phase = Phase::Leaving { last_call },
+            Phase::Leaving { last_call: Some(_), .. } => return out,
+            Phase::Open | Phase::Leaving { last_call: None, .. } => {
+                channel.phase = Phase::Leaving { last_call, then };
+            }
         }
-        // The app may close its servers when it hears the message: the preload has to know before.
-        let leave = ToWorker::Leave { idle, signal: farewell.signal };
+        // The app may close its servers when it hears the message: the preload has to know before. One that is asked by
+        // a message to end does not stay for a signal.
+        let signal = farewell.signal.filter(|_| then == Then::Signal);
+        let leave = ToWorker::Leave { idle, signal };
         let disconnect = ToWorker::Disconnect { seq: channel.seq() };
         let lines = [leave].into_iter().chain(farewell.message.map(ToWorker::User)).chain([disconnect]);
         out.extend(lines.map(|message| Action::Send { worker, message, handle: None }));
         self.unsubscribe(worker);
         out
+    }
+
+    /// The whole pool ends: workers that leave already have no more time for idle connections than those that follow.
+    pub fn hasten(&mut self) -> Vec<Action> {
+        let leaving = |channel: &Channel| matches!(channel.phase, Phase::Leaving { .. });
+        let workers = self.channels.iter().filter(|(_, channel)| leaving(channel)).map(|(worker, _)| *worker);
+        let message = ToWorker::Leave { idle: IDLE_AT_THE_END, signal: None };
+        workers.map(|worker| Action::Send { worker, message: message.clone(), handle: None }).collect()
     }
 
     /// A message for the app; nothing happens when the worker's channel is closed.
@@ -180,7 +193,13 @@ impl Primary {
         };
         let (signal, report) = match channel.phase {
             Phase::Open => (None, Report::Disconnected { worker }),
-            Phase::Leaving { .. } => (Some(now + SIGNAL_AFTER_DRAIN), Report::Drained { worker }),
+            Phase::Leaving { last_call, then } => {
+                let signal = match then {
+                    Then::Signal => Some(now + SIGNAL_AFTER_DRAIN),
+                    Then::Wait => last_call,
+                };
+                (signal, Report::Drained { worker })
+            }
             Phase::Closed { .. } => return out,
         };
         channel.phase = Phase::Closed { signal };
@@ -291,7 +310,7 @@ impl Primary {
         let message = ToWorker::Ack { ack, seq: channel.seq() };
         out.push(Action::Send { worker, message, handle: None });
         if channel.is_open() {
-            channel.phase = Phase::Leaving { last_call: None };
+            channel.phase = Phase::Leaving { last_call: None, then: Then::Signal };
             out.push(Action::Report(Report::Leaving { worker }));
             self.unsubscribe(worker);
         }

@@ -355,15 +355,44 @@ fn a_drain_is_message_disconnect_end_and_the_stop_signal_for_who_stays() {
     let begun = world.primary.drain(world.now, worker(1), farewell);
     let said = say(1, ToWorker::User(message));
     // A quarter of the 28 seconds before the stop signal is left to requests that come last.
-    let leave = say(1, ToWorker::Leave { idle: Duration::from_secs(21), signal: Some(15) });
+    let leave = say(1, ToWorker::Leave { idle: Duration::from_secs(21), signal: None });
     assert_eq!(begun, [leave, said, say(1, ToWorker::Disconnect { seq: 0 })]);
     assert_eq!(world.drain(1), [], "once is enough");
     assert_eq!(world.listen(1, PORT_3000), [], "a worker that leaves opens nothing more");
     let ended = world.primary.closed(world.now, worker(1));
     assert_eq!(ended, [Action::Report(Report::Drained { worker: worker(1) })]);
+    // The message asked it to end, and that takes its time.
+    assert_eq!(world.pass(27_999), []);
+    assert_eq!(world.pass(1), [Action::Report(Report::SignalDue { worker: worker(1) })]);
+    assert_eq!((world.pass(60_000), world.primary.next_deadline()), (vec![], None));
+}
+
+#[test]
+fn a_drained_worker_that_stays_without_a_message_gets_its_stop_signal_soon_and_once() {
+    let mut world = World::new(vec![tcp("[::]:3000")], SHARED, 2);
+    let begun = world.drain(1);
+    assert!(
+        begun.contains(&say(1, ToWorker::Leave { idle: Duration::from_secs(21), signal: Some(15) })),
+        "{begun:?}"
+    );
+    let _ = world.primary.closed(world.now, worker(1));
     assert_eq!(world.pass(499), []);
     assert_eq!(world.pass(1), [Action::Report(Report::SignalDue { worker: worker(1) })]);
     assert_eq!((world.pass(60_000), world.primary.next_deadline()), (vec![], None));
+    world.drain(2);
+    assert_eq!(world.pass(28_000), [Action::Report(Report::SignalDue { worker: worker(2) })]);
+    let _ = world.primary.closed(world.now, worker(2));
+    assert_eq!(world.pass(60_000), [], "a handler that closes connections goes on undisturbed");
+}
+
+#[test]
+fn workers_that_are_leaving_hear_that_the_whole_pool_ends() {
+    let mut world = World::new(Vec::new(), SHARED, 3);
+    world.drain(1);
+    world.drain(2);
+    let _ = world.primary.closed(world.now, worker(2));
+    let leave = ToWorker::Leave { idle: Duration::from_secs(1), signal: None };
+    assert_eq!(world.primary.hasten(), [say(1, leave)]);
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! A Node worker's life as the app sees it: ready, asked to leave, gone by itself.
 
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use ganger::os::clock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -60,6 +64,73 @@ process.on('exit', () => say('exit'));",
         let is = |line: &&String, text: &str| line.contains(text);
         assert_eq!(said.iter().filter(|line| is(line, "shutdown true")).count(), 2, "{said:?}");
         assert_eq!(said.iter().filter(|line| is(line, "exit")).count(), 2, "{said:?}");
+    }
+}
+
+#[test]
+fn what_an_app_begins_at_its_stop_message_is_not_cut_short_by_the_stop_signal() {
+    // PM2's own example, and one that closes its server first.
+    let handlers = [
+        "setTimeout(() => { say('finished'); process.exit(0); }, 1500)",
+        "server.close(() => setTimeout(() => { say('finished'); process.exit(0); }, 1500))",
+    ];
+    for handler in handlers {
+        let app = server(&format!(
+            "process.on('message', (message) => {{ if (message === 'shutdown') {handler}; }});\n\
+             process.on('SIGTERM', () => {{ say('too soon'); process.exit(0); }});"
+        ));
+        for command in ["['node', 'server.js']", "['sh', '-c', 'node server.js; true']"] {
+            let config = format!(
+                "command = {command}\nlisten = ['127.0.0.1:0']\nworkers = 2\nprotocol = 'node'\n[stop]\nmessage = 'shutdown'"
+            );
+            let run = App::with(&newest(), &config).file("server.js", &app).serve();
+            ganger(&run, 0, &["reload", "app"]);
+            run.stop();
+            let said = run.output();
+            assert_eq!(
+                said.iter().filter(|line| line.ends_with("finished")).count(),
+                4,
+                "{command}: {said:?}"
+            );
+            assert!(!said.iter().any(|line| line.ends_with("too soon")), "{command}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_reload_is_as_short_as_any_other() {
+    let app = server("server.keepAliveTimeout = 60000;");
+    let run = App::new(&newest(), &app).configured("[stop]\ntimeout = '60s'").serve();
+    let mut idle = std::net::TcpStream::connect(run.address()).unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = [0; 512];
+    let count = idle.read(&mut answer).unwrap();
+    let slot = String::from_utf8_lossy(&answer[..count]).trim_end().chars().last().unwrap();
+    let mut reload = run.client_command(&["restart", &format!("app:{slot}")]).spawn().unwrap();
+    run.said("is asked to leave");
+    let begun = clock::now();
+    run.stop();
+    // Without the stop it would have been 43 seconds.
+    let took = clock::now().since(begun);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    reload.wait().unwrap();
+}
+
+#[test]
+fn a_signal_that_a_handler_raises_again_arrives() {
+    let app = server(
+        "let times = 0;
+process.on('SIGTERM', function first() {
+  process.removeListener('SIGTERM', first);
+  process.kill(process.pid, 'SIGTERM');
+});
+process.on('SIGTERM', () => { times += 1; if (times === 2) { say('again'); process.exit(0); } });",
+    );
+    for version in versions() {
+        let run = App::new(&version, &app).serve();
+        run.stop();
+        let said = run.output();
+        assert_eq!(said.iter().filter(|line| line.ends_with("again")).count(), 2, "{said:?}");
     }
 }
 
