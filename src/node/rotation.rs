@@ -1,6 +1,7 @@
 //! Who gets the next connection of one listener. Of the workers with room it is the one with the fewest
-//! connections on their way, and among equals the one whose last turn is longest ago: exactly even while all keep
-//! up, and past a worker that does not answer for as long as another does.
+//! connections on their way, among equals the one that had fewest of late, and then the one whose last turn is longest
+//! ago: exactly even while all keep up, even again soon after one did not, and past a worker that does not answer for
+//! as long as another does.
 //!
 //! A worker has at most [`WINDOW`] connections on their way; so a stuck one delays so many, not a queue. What a
 //! dead worker had not answered goes to others, before all that came later.
@@ -9,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ConnectionId, HANDLE_RETRY, REFUSAL_REST, REFUSAL_REST_MAX, UniqueId, WINDOW};
 use crate::time::Monotonic;
+
+/// A worker that did not keep up gets so many back at most: what it missed in an hour must not come in a minute.
+const MAX_LAG: u64 = 64;
 
 /// The turn-taking of one listener.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ struct Member {
     subscribed: bool,
     on_their_way: BTreeSet<ConnectionId>,
     last_turn: u64,
+    /// So many connections it had, give or take what is beyond [`MAX_LAG`].
+    had: u64,
     resting: Option<Monotonic>,
     /// In a row.
     refusals: u32,
@@ -47,9 +53,11 @@ impl Member {
 
 impl Rotation {
     pub(super) fn subscribe(&mut self, worker: UniqueId) {
+        let most = self.most();
         let member = self.members.entry(worker).or_default();
         if !member.subscribed {
             member.subscribed = true;
+            member.had = most;
             // As if it had just had a turn: behind those who wait for theirs.
             self.turns = self.turns.saturating_add(1);
             member.last_turn = self.turns;
@@ -85,14 +93,21 @@ impl Rotation {
     /// The next hand-over.
     pub(super) fn next(&mut self) -> Option<(UniqueId, ConnectionId)> {
         let connection = *self.waiting.first()?;
+        let least = self.most().saturating_sub(MAX_LAG);
         let with_room = self.members.iter_mut().filter(|(_, member)| member.room() > 0);
-        let (worker, member) =
-            with_room.min_by_key(|(_, member)| (member.on_their_way.len(), member.last_turn))?;
+        let (worker, member) = with_room
+            .min_by_key(|(_, member)| (member.on_their_way.len(), member.had.max(least), member.last_turn))?;
         self.waiting.remove(&connection);
         self.turns = self.turns.saturating_add(1);
         member.last_turn = self.turns;
+        member.had = member.had.max(least).saturating_add(1);
         member.on_their_way.insert(connection);
         Some((*worker, connection))
+    }
+
+    /// What the worker had that had most.
+    fn most(&self) -> u64 {
+        self.members.values().map(|member| member.had).max().unwrap_or(0)
     }
 
     /// The worker took a connection.
@@ -130,6 +145,7 @@ impl Rotation {
             return;
         }
         self.waiting.insert(connection);
+        member.had = member.had.saturating_sub(1);
         // All of a window that come back together are one refusal.
         if member.subscribed && member.resting.is_none() {
             member.resting = Some(rest(member));
@@ -233,6 +249,31 @@ mod tests {
             } else {
                 assert_eq!(connection, ConnectionId(0));
             }
+        }
+    }
+
+    #[test]
+    fn a_worker_that_did_not_keep_up_gets_back_what_it_missed_but_not_all_of_a_long_time() {
+        let sequential = |rotation: &mut Rotation, ids: std::ops::Range<usize>| {
+            ids.map(|id| {
+                rotation.offer(connection(id));
+                let (worker, connection) = rotation.next().unwrap();
+                rotation.taken(worker, connection);
+                worker.get()
+            })
+            .collect::<Vec<_>>()
+        };
+        for (missed, back) in [(10, 9), (1000, MAX_LAG as usize)] {
+            let mut rotation = rotation(2);
+            rotation.offer(connection(0));
+            let (slow, first) = rotation.next().unwrap();
+            assert!(sequential(&mut rotation, 1..missed + 1).iter().all(|worker| *worker == 2));
+            rotation.taken(slow, first);
+            let later = sequential(&mut rotation, missed + 1..missed + 201);
+            let streak = later.iter().take_while(|worker| **worker == 1).count();
+            assert!((back..=back + 1).contains(&streak), "{missed}: {streak}");
+            let (_, rest) = later.split_at(streak);
+            assert_eq!(rest.iter().filter(|worker| **worker == 1).count(), rest.len() / 2, "{missed}");
         }
     }
 
