@@ -12,6 +12,9 @@ mod client;
 #[path = "node/handing.rs"]
 mod handing;
 #[cfg(test)]
+#[path = "node/http2.rs"]
+mod http2;
+#[cfg(test)]
 #[path = "node/listen.rs"]
 mod listen;
 #[cfg(test)]

@@ -9,9 +9,12 @@
 // `Connection: close`, so that the client itself goes elsewhere. An idle connection may carry one more request for as
 // long as its server has promised to keep it (`keepAliveTimeout`); then it is closed, as it would have been anyway.
 //
-// Internals it leans on, there from Node 14 to 26: `internalMessage`, `_storeHeader`, `_getActiveHandles`,
-// `parser` and `_httpMessage` of sockets, `http.server.connections` of servers; `kChannelHandle`, its `onread`,
-// `pendingHandle` and `buffering`. Where one is missing the worker drains, or takes connections, as without this file.
+// HTTP/2 has a word of its own for that, GOAWAY: it is said at once.
+//
+// Internals it leans on, there from Node 14 to 26: `internalMessage`, `cluster._getServer`, `_storeHeader`,
+// `_getActiveHandles`, `parser` and `_httpMessage` of sockets, `http.server.connections` of servers; `kChannelHandle`,
+// its `onread`, `pendingHandle` and `buffering`. Where one is missing the worker drains, or takes connections, as
+// without this file.
 
 const cluster = require('cluster');
 
@@ -25,6 +28,7 @@ if (cluster.isWorker) {
   // that leaves by itself has less than `stop.timeout`.
   const wishedMs = process.env.GANGER_IDLE_GRACE_MS;
   let allowedMs = 20000;
+  const sessions = rememberSessions();
   let draining = false;
 
   takeAtOnce();
@@ -38,6 +42,7 @@ if (cluster.isWorker) {
     keepIdleOnClose([http.Server, https.Server]);
     sayCloseIn(http.ServerResponse.prototype);
     const closed = letCloseTwice(require('net').Server.prototype);
+    sayGoAway(sessions, allowedMs / 4);
     disconnectAfter(closed);
     const patienceMs = (server) => (wishedMs ? Number(wishedMs) : Math.min(allowedMs, promisedMs(server)));
     const quietFor = quietConnections(closed);
@@ -199,10 +204,51 @@ function secured(server) {
   return list && list.all ? list.all().map((parser) => parser.socket).filter(Boolean) : [];
 }
 
+// `http2` hides its classes.
+function isHttp2(server) {
+  return Boolean(server) && ['Http2Server', 'Http2SecureServer'].includes(server.constructor.name);
+}
+
 // Whether the sockets of a server are bare for as long as they say nothing: those under TLS, and those of HTTP/2.
 function isBareAtFirst(server) {
-  const names = ['Http2Server', 'Http2SecureServer']; // `http2` hides its classes
-  return Boolean(server) && (server instanceof require('https').Server || names.includes(server.constructor.name));
+  return Boolean(server) && (server instanceof require('https').Server || isHttp2(server));
+}
+
+// The sessions of HTTP/2 servers, each with its server. All servers that the primary knows come by here: whatever way
+// the app calls listen(), and whoever else wraps that.
+function rememberSessions() {
+  const sessions = new Map();
+  const remember = function (session) {
+    sessions.set(session, this);
+    session.once('close', () => sessions.delete(session));
+  };
+  const { _getServer } = cluster;
+  if (typeof _getServer !== 'function') return sessions;
+  cluster._getServer = function (server, ...rest) {
+    if (isHttp2(server) && !server.listeners('session').includes(remember)) server.on('session', remember);
+    return _getServer.call(this, server, ...rest);
+  };
+  return sessions;
+}
+
+// GOAWAY: sessions of closed servers take no more streams, and end with their last one. Node 24 and later says so by
+// itself, but not to sessions whose handshake is under way then. A session that has ended waits for its client to close
+// its side, which one that is gone never does.
+function sayGoAway(sessions, patienceMs) {
+  const ends = new WeakMap(); // session → how its socket is closed, and since when it has ended
+  const look = () => {
+    for (const [session, server] of sessions) {
+      // An ended session does not know its socket any more; a living one hides that it can be closed.
+      if (!session.destroyed && !ends.has(session)) ends.set(session, { closeSocket: session.socket.destroySoon });
+      if (!server.listening) session.close();
+      const end = ends.get(session);
+      if (!session.destroyed || !end) continue;
+      if (!end.at) end.at = now();
+      if (now() - end.at > Math.max(1000, patienceMs)) end.closeSocket();
+    }
+  };
+  look();
+  setInterval(look, LOOK_MS).unref();
 }
 
 // An app may have a parser of its own at a socket.
