@@ -55,6 +55,34 @@ impl World {
         self.has_status(worker, "");
     }
 
+    /// All workers have closed this inherited socket, and live on. The log has it once for each.
+    pub(super) fn nobody_serves(&self, number: u32, is_first: bool) {
+        let Some(socket) = self.socket_in_words(number) else {
+            return;
+        };
+        if is_first {
+            warn!(
+                "no worker listens on {socket} any more, though one did: what comes there waits until one does so again; \
+                 to take the socket away from the app, restart the unit without it"
+            );
+        } else {
+            debug!("once more, no worker listens on {socket}");
+        }
+    }
+
+    /// One listens on it again.
+    pub(super) fn is_served_again(&self, number: u32, is_first: bool) {
+        if let Some(socket) = self.socket_in_words(number).filter(|_| is_first) {
+            info!("a worker listens on {socket} again");
+        }
+    }
+
+    /// An inherited socket, by its place: its address and its name.
+    fn socket_in_words(&self, number: u32) -> Option<String> {
+        let listener = self.listeners.get(usize::try_from(number).ok()?)?;
+        Some(format!("{} ({})", listener.address.as_ref()?, listener.name))
+    }
+
     /// The channel cannot go on, and without it the worker is no cluster worker any more.
     pub(super) fn lost_its_channel(&mut self, worker: WorkerId, reason: &str) {
         if let Some(process) = self.processes.get(&worker) {

@@ -286,6 +286,8 @@ impl World {
                 self.fell_silent(worker(id), is_first, is_last);
             }
             Report::SilenceOver { worker: id, is_first } => self.serves_again(worker(id), is_first),
+            Report::Unserved { listener, is_first } => self.nobody_serves(listener.0, is_first),
+            Report::ServedAgain { listener, is_first } => self.is_served_again(listener.0, is_first),
             Report::AcceptPaused { reason } => warn!("connections wait: {reason}"),
             Report::Noted { worker: id, note } => {
                 let text = note.to_string();

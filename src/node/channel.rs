@@ -105,6 +105,8 @@ pub(super) struct Channel {
     pub(super) had: BTreeSet<ListenerId>,
     /// It has given a sign of readiness.
     pub(super) stands: bool,
+    /// It has listened on an inherited socket.
+    pub(super) reached_clients: bool,
     pub(super) reach: Reach,
     /// So often it was told that nobody reaches it.
     pub(super) silences: u32,
@@ -128,6 +130,7 @@ impl Channel {
             grants: BTreeMap::new(),
             had: BTreeSet::new(),
             stands: false,
+            reached_clients: false,
             reach: Reach::Open,
             silences: 0,
             passed: VecDeque::new(),

@@ -77,6 +77,8 @@ pub const LAST_CALL: Duration = Duration::from_secs(2);
 /// A ready worker that has closed the last of its servers may take so long to listen again before that is told: an app
 /// that tries whether its port is free does so, and one that is about to exit is gone by then.
 pub const SILENCE: Duration = Duration::from_secs(5);
+/// As [`SILENCE`], for a socket whose last server is gone and not followed yet: it may wait before it is started again.
+pub const ABSENCE: Duration = Duration::from_secs(60);
 /// How long idle connections may have for one more request when the whole pool ends.
 const IDLE_AT_THE_END: Duration = Duration::from_secs(1);
 

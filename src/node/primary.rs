@@ -5,6 +5,7 @@ mod reach;
 
 use std::collections::BTreeMap;
 
+use self::reach::Sockets;
 use super::channel::{Channel, Heard, Passed, Phase, Then};
 use super::claims::{Claims, Inherited};
 use super::rotation::Rotation;
@@ -28,6 +29,7 @@ pub struct Primary {
     /// Queries that wait for a socket to be made.
     unbound: BTreeMap<ListenerId, Vec<(UniqueId, Query)>>,
     served: Served,
+    sockets: Sockets,
     next_key: u64,
 }
 
@@ -41,6 +43,7 @@ impl Primary {
             rotations: BTreeMap::new(),
             unbound: BTreeMap::new(),
             served: Served::default(),
+            sockets: Sockets::default(),
             next_key: 0,
         }
     }
@@ -234,6 +237,7 @@ impl Primary {
             self.note(worker, Note::NeverListened(heard), &mut out);
         }
         self.forget(worker, &mut out);
+        self.look_at_sockets(now, &mut out);
         out
     }
 
@@ -266,6 +270,7 @@ impl Primary {
             self.give(worker, answer, &mut out);
         }
         self.tell_of_silence(now, &mut out);
+        self.tell_of_sockets(now, &mut out);
         for rotation in self.rotations.values_mut() {
             rotation.wake(now);
         }
@@ -277,7 +282,8 @@ impl Primary {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let channels = self.channels.values().filter_map(Channel::next_deadline);
-        channels.chain(self.rotations.values().filter_map(Rotation::next_deadline)).min()
+        let rotations = self.rotations.values().filter_map(Rotation::next_deadline);
+        channels.chain(rotations).chain(self.sockets.next_deadline()).min()
     }
 
     /// How many connections of which listener ganger may accept now; a listener that is not named (or named

@@ -154,6 +154,21 @@ pub enum Report {
         /// For the first time.
         is_first: bool,
     },
+    /// No worker has served this inherited socket for longer than [`SILENCE`](super::SILENCE), though ready ones are
+    /// there, and one did before.
+    Unserved {
+        /// Which socket.
+        listener: ListenerId,
+        /// For the first time.
+        is_first: bool,
+    },
+    /// A worker listens on it again.
+    ServedAgain {
+        /// Which socket.
+        listener: ListenerId,
+        /// For the first time.
+        is_first: bool,
+    },
     /// Connections cannot be accepted for the moment (no descriptors, no memory); they wait in the kernel. Told once
     /// until one is accepted again.
     AcceptPaused {

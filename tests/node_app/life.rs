@@ -302,3 +302,37 @@ process.on('message', (message) => message === 'close' ? server.close() : server
         run.stop();
     }
 }
+
+#[test]
+fn a_socket_that_all_workers_close_while_they_serve_another_is_told_of_until_one_listens_on_it_again() {
+    let config = "command = ['node', 'server.js']\nlisten = ['127.0.0.1:0', '@DIR@/admin']\nworkers = 2";
+    let app = server(
+        "const admin = require('http').createServer((request, response) => response.end('admin'));
+admin.listen(`${__dirname}/admin`);
+process.on('message', (message) => message === 'close' ? admin.close() : admin.listen(`${__dirname}/admin`));",
+    );
+    let run = App::with(&newest(), config).file("server.js", &app).serve();
+    ganger(&run, 0, &["send", "app", "\"close\""]);
+    let line = run.said("no worker listens on ");
+    assert!(line.contains("/admin (app) any more, though one did: what comes there waits"), "{line}");
+    ganger(&run, 0, &["send", "app:0", "\"listen\""]);
+    run.said("/admin (app) again");
+    until_all_answered(&run, &["0", "1"]);
+    assert_eq!((run.count("serves nobody"), run.count("no worker listens on ")), (0, 1));
+    run.stop();
+}
+
+#[test]
+fn a_worker_that_only_ever_listened_on_a_port_of_its_own_serves_that() {
+    let config =
+        "command = ['node', 'server.js']\nlisten = ['0.0.0.0:0']\nworkers = 2\n[ready]\nwhen = 'message'";
+    let app = "const http = require('http');
+const server = http.createServer((request, response) => response.end('own'));
+const first = process.env.NODE_APP_INSTANCE === '0';
+const done = () => { process.send('ready'); if (!first) setTimeout(() => console.log('much later'), 6000); };
+server.listen(first ? process.env.PORT : 0, first ? '0.0.0.0' : '127.0.0.1', done);";
+    let run = App::with(&newest(), config).file("server.js", app).serve();
+    run.until(From::Out, "six seconds", |line| line.ends_with("much later"));
+    assert_eq!(run.count("serves nobody"), 0);
+    run.stop();
+}
