@@ -123,8 +123,9 @@ impl Pool {
                     now + self.random.lengthen(delay, plan.restart.backoff.jitter_percent);
             }
         }
+        let stays = if self.is_served(worker.slot) { "goes on serving" } else { "stays, and is not ready" };
         let message =
-            format!("the new worker for slot {} {}; the old one goes on serving", worker.slot, failure.cause);
+            format!("the new worker for slot {} {}; the old one {stays}", worker.slot, failure.cause);
         self.reply_failed(failed, &message, Some(failure), out);
     }
 

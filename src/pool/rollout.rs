@@ -210,7 +210,13 @@ impl Pool {
                     return false;
                 }
                 let stuck = self.stuck_in_words(|worker| worker.generation == target);
-                let message = format!("{reason}; generation {from} goes on serving{stuck}");
+                let serves = |worker: &Worker| worker.generation == from && worker.ready_since().is_some();
+                let stays = if self.workers.values().any(serves) {
+                    "goes on serving"
+                } else {
+                    "stays, without a ready worker"
+                };
+                let message = format!("{reason}; generation {from} {stays}{stuck}");
                 self.finish_rollout(now, Outcome::Failed, message, failure, out);
                 true
             }

@@ -81,6 +81,30 @@ fn a_new_worker_that_exits_before_it_is_ready_takes_the_reload_back() {
 }
 
 #[test]
+fn a_reload_that_fails_says_whether_the_old_generation_serves_at_all() {
+    let mut bench = serving(1);
+    let request = bench.reload(plan(1));
+    let (worker, ..) = bench.unspawned()[0];
+    bench.spawned(worker);
+    bench.exit(worker, Exit::Code(1));
+    let message = &bench.verdict(request).unwrap().message;
+    assert!(message.ends_with("; generation 1 goes on serving"), "{message}");
+    let mut bench = Bench::new(plan(2));
+    for _ in 0..2 {
+        let (worker, ..) = bench.unspawned()[0];
+        bench.spawned(worker);
+        bench.exit(worker, Exit::Code(1));
+    }
+    let request = bench.reload(plan(2));
+    let (worker, ..) = *bench.unspawned().last().unwrap();
+    bench.spawned(worker);
+    bench.exit(worker, Exit::Code(1));
+    assert_eq!(bench.pool.view().ready, 0);
+    let message = &bench.verdict(request).unwrap().message;
+    assert!(message.ends_with("; generation 1 stays, without a ready worker"), "{message}");
+}
+
+#[test]
 fn a_new_worker_that_dies_after_taking_over_brings_the_old_generation_back() {
     let mut bench = serving(2);
     let request = bench.reload(plan(2));
