@@ -73,7 +73,8 @@ impl Drops {
     /// Whether to tell of one more, and how many were not told since the last one.
     fn one_more(&mut self, now: Monotonic, from: Slot, dropped: &Dropped) -> Option<u64> {
         let kind = match dropped {
-            Dropped::Unfit(_) => 0,
+            Dropped::Unfit(RouteError::TooLong { .. } | RouteError::Unreadable { .. }) => 0,
+            Dropped::Unfit(RouteError::Senseless(_)) => 5,
             Dropped::Nobody(_) => 1,
             Dropped::Behind(_) => 2,
             Dropped::Deaf(..) => 3,

@@ -159,6 +159,7 @@ process.on('message', (message) => {
   if (message === 'workers') for (let n = 0; n < 3; n++) long({ to: 1 }, 1048576);
   if (message === 'others') long({ to: 'others' }, 1048500);
   if (message === 'nobody') long({ to: 7 }, 1);
+  if (message === 'senseless') long({ to: [0, 1] }, 1);
   if (message === 'listeners') process.send('y'.repeat(65536));
   if (message.message) require('fs').writeSync(1, `${process.env.NODE_APP_INSTANCE} has ${message.message.length}\\n`);
   if (message.say) process.send(message.say);
@@ -167,11 +168,14 @@ require('http').createServer((_, response) => response.end('x')).listen(process.
     let run = App::new(&newest(), server).serve();
     let (mut child, lines) = events(&run);
     let text = "dropped a message from worker 0 to worker 1: it has 1048608 bytes, and between workers 1048576 are the most";
-    for word in ["workers", "others", "nobody", "listeners"] {
+    for word in ["workers", "others", "nobody", "senseless", "listeners"] {
         ganger(&run, 0, &["send", "app:0", &format!("\"{word}\"")]);
     }
     run.said("dropped a message from worker 0 to those who listen (ganger events): it has 65538 bytes, and for them 65536");
     run.said("dropped a message from worker 0 to worker 7: there is none");
+    run.said(
+        "dropped a message from worker 0 to a list: `to` is the number of a slot, \"others\" or \"all\"",
+    );
     run.until(From::Out, "what fits", |line| line.ends_with("1 has 1048500"));
     // Two more of the same kind are only counted.
     assert_eq!((run.count(text), run.count("between workers 1048576")), (1, 1));

@@ -18,7 +18,7 @@ use std::fmt;
 pub use frame::{AddressType, Frame, FrameError, Listen, OtherSignal, Query};
 pub use lines::{Line, LineSplitter, LineTooLong};
 pub use reply::{Outcome, SockName, ToWorker, UserText, UserTextError};
-pub use route::{MAX_ROUTED_BYTES, Route, RouteError, RouteFault, To};
+pub use route::{MAX_ROUTED_BYTES, Route, RouteError, To};
 
 /// The longest line that a worker may send, in bytes; a longer one ends the channel.
 pub const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;

@@ -1,16 +1,19 @@
 //! A worker's message for other workers: ganger's own convention on `process.send`.
 //!
 //! `process.send({ganger: {to: "others"}, message: x})` reaches `process.on('message', …)` of the others as
-//! `{ganger: {from: SLOT}, message: x}`. `to` is a slot's number, `"others"` or `"all"`.
+//! `{ganger: {from: SLOT}, message: x}`. `to` is a slot's number (also as a string, as apps have it in their
+//! environment), `"others"` or `"all"`.
 
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use super::UserText;
 
+/// So much is said of a receiver that there cannot be, in characters.
+const MAX_TOLD_CHARS: usize = 40;
 /// The longest message that is passed on, in bytes, with what names its receiver.
 pub const MAX_ROUTED_BYTES: usize = 1024 * 1024;
 
@@ -36,20 +39,23 @@ pub struct Route {
 
 /// A message for other workers that none of them gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteError {
-    /// To whom it was.
-    pub to: To,
-    /// Why.
-    pub fault: RouteFault,
-}
-
-/// What is wrong with a message for other workers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RouteFault {
+pub enum RouteError {
+    /// Its `to` names nobody that there could be; what it is.
+    Senseless(String),
     /// It is longer than [`MAX_ROUTED_BYTES`].
-    TooLong(usize),
+    TooLong {
+        /// To whom it was.
+        to: To,
+        /// Its length, in bytes.
+        len: usize,
+    },
     /// It is JSON that cannot be written again as it came: half of a surrogate pair, say.
-    Unreadable(String),
+    Unreadable {
+        /// To whom it was.
+        to: To,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl fmt::Display for To {
@@ -64,12 +70,17 @@ impl fmt::Display for To {
 
 impl fmt::Display for RouteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "to {}: ", self.to)?;
-        match &self.fault {
-            RouteFault::TooLong(len) => {
-                write!(f, "it has {len} bytes, and between workers {MAX_ROUTED_BYTES} are the most")
+        match self {
+            Self::Senseless(what) => write!(
+                f,
+                "to {what}: `to` is the number of a slot, \"others\" or \"all\", and nothing else is a receiver"
+            ),
+            Self::TooLong { to, len } => {
+                write!(f, "to {to}: it has {len} bytes, and between workers {MAX_ROUTED_BYTES} are the most")
             }
-            RouteFault::Unreadable(reason) => write!(f, "it cannot be passed on as it is: {reason}"),
+            Self::Unreadable { to, reason } => {
+                write!(f, "to {to}: it cannot be passed on as it is: {reason}")
+            }
         }
     }
 }
@@ -89,11 +100,12 @@ impl Route {
         let Ok(Envelope { ganger: Address { to } }) = serde_json::from_str(json) else {
             return Ok(None);
         };
+        let to = to.map_err(RouteError::Senseless)?;
         if json.len() > MAX_ROUTED_BYTES {
-            return Err(RouteError { to, fault: RouteFault::TooLong(json.len()) });
+            return Err(RouteError::TooLong { to, len: json.len() });
         }
         let unreadable =
-            |reason: &dyn fmt::Display| RouteError { to, fault: RouteFault::Unreadable(reason.to_string()) };
+            |reason: &dyn fmt::Display| RouteError::Unreadable { to, reason: reason.to_string() };
         let Content { message } = serde_json::from_str(json).map_err(|error| unreadable(&error))?;
         let text = json!({"ganger": {"from": from}, "message": message}).to_string();
         let text = UserText::from_json(&text).map_err(|error| unreadable(&error))?;
@@ -108,8 +120,12 @@ struct Envelope {
 
 #[derive(Deserialize)]
 struct Address {
-    to: To,
+    #[serde(deserialize_with = "receiver")]
+    to: Receiver,
 }
+
+/// What `to` is; what else it was, for people.
+type Receiver = Result<To, String>;
 
 #[derive(Deserialize)]
 struct Content {
@@ -117,31 +133,61 @@ struct Content {
     message: Value,
 }
 
-impl<'de> Deserialize<'de> for To {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ToVisitor)
-    }
+fn receiver<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Receiver, D::Error> {
+    deserializer.deserialize_any(ReceiverVisitor)
 }
 
-struct ToVisitor;
+/// Takes whatever comes, and builds none of it.
+struct ReceiverVisitor;
 
-impl Visitor<'_> for ToVisitor {
-    type Value = To;
+impl<'de> Visitor<'de> for ReceiverVisitor {
+    type Value = Receiver;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the number of a slot, \"others\" or \"all\"")
+        f.write_str("anything")
     }
 
-    fn visit_u64<E: de::Error>(self, slot: u64) -> Result<To, E> {
-        u32::try_from(slot).map(To::Slot).map_err(E::custom)
+    fn visit_u64<E>(self, slot: u64) -> Result<Receiver, E> {
+        Ok(u32::try_from(slot).map(To::Slot).map_err(|_| slot.to_string()))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<To, E> {
-        match text {
+    fn visit_i64<E>(self, number: i64) -> Result<Receiver, E> {
+        Ok(Err(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Receiver, E> {
+        Ok(Err(number.to_string()))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Receiver, E> {
+        let number = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        Ok(match text {
             "others" => Ok(To::Others),
             "all" => Ok(To::All),
-            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
+            _ => number.and_then(|number| number.parse().ok()).map(To::Slot).ok_or_else(|| {
+                let told: String = text.chars().take(MAX_TOLD_CHARS).collect();
+                let more = if told.len() < text.len() { " …" } else { "" };
+                format!("{told:?}{more}")
+            }),
+        })
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Receiver, E> {
+        Ok(Err(truth.to_string()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Receiver, E> {
+        Ok(Err("null".to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Receiver, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Err("a list".to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Receiver, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Err("an object".to_owned()))
     }
 }
 
@@ -177,10 +223,8 @@ mod tests {
             "42",
             "\"ganger\"",
             r#"{"ganger":1}"#,
-            r#"{"ganger":{"to":-1}}"#,
-            r#"{"ganger":{"to":"slot 1"}}"#,
-            r#"{"ganger":{"to":4294967296}}"#,
-            r#"{"ganger":{"to":[1]}}"#,
+            r#"{"ganger":{}}"#,
+            r#"{"ganger":{"from":1}}"#,
             r#"{"message":1}"#,
             r#"{"x":{"ganger":{"to":"all"}}}"#,
         ] {
@@ -189,6 +233,41 @@ mod tests {
         let long =
             format!(r#"{{"type":"ganger","ganger":{{}},"message":"{}"}}"#, "x".repeat(MAX_ROUTED_BYTES));
         assert_eq!(route(&long), None);
+    }
+
+    #[test]
+    fn a_slot_may_be_named_as_the_environment_names_it() {
+        let expected = r#"{"ganger":{"from":3},"message":null}"#;
+        for (to, slot) in [("\"1\"", 1), ("\"0\"", 0), ("\"4294967295\"", u32::MAX)] {
+            let message = format!(r#"{{"ganger":{{"to":{to}}}}}"#);
+            assert_eq!(route(&message), Some((To::Slot(slot), expected.to_owned())), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_there_cannot_be_is_told_with_those_that_there_are() {
+        let long = format!("\"{}\"", "x".repeat(1000));
+        let cut = format!("\"{}\" …", "x".repeat(MAX_TOLD_CHARS));
+        for (to, told) in [
+            ("-1", "-1"),
+            ("1.5", "1.5"),
+            ("4294967296", "4294967296"),
+            ("\"4294967296\"", "\"4294967296\""),
+            ("\"slot 1\"", "\"slot 1\""),
+            ("\"+1\"", "\"+1\""),
+            ("\"\"", "\"\""),
+            ("\"\\n\"", "\"\\n\""),
+            ("[1,[2]]", "a list"),
+            ("{\"slot\":1}", "an object"),
+            ("null", "null"),
+            ("true", "true"),
+            (&long, &cut),
+        ] {
+            let error = Route::read(&format!(r#"{{"ganger":{{"to":{to}}},"message":1}}"#), 3).unwrap_err();
+            assert_eq!(error, RouteError::Senseless(told.to_owned()));
+        }
+        let text = RouteError::Senseless("a list".to_owned()).to_string();
+        assert!(text.starts_with("to a list: `to` is the number of a slot, \"others\" or \"all\""), "{text}");
     }
 
     #[test]
