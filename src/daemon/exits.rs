@@ -4,11 +4,9 @@
 use tracing::{debug, warn};
 
 use crate::os::pidfd::{self, ExitStatus};
-use crate::os::process::Outcome;
 use crate::os::procfs;
 use crate::pool::{Event, Exit, WorkerId};
 
-use super::birth::failure;
 use super::world::{Group, ProcessState, World};
 
 /// So many times the list of ended children is asked for in one go.
@@ -66,31 +64,18 @@ impl World {
             Some(Err(_)) | None => Exit::Unknown,
         };
         self.by_pid.remove(&process.pid);
+        // A child that never came to its program says so itself; its exit is only the consequence.
+        self.start_decided(worker);
+        if !self.processes.contains_key(&worker) {
+            return;
+        }
         self.node_ended(worker, exit);
         let Some(process) = self.processes.get_mut(&worker) else {
             return;
         };
-        // A child that never came to its program says so itself; its exit is only the consequence.
         if let ProcessState::Starting(spawning, token) = &process.state {
-            let outcome = self
-                .generations
-                .get(&process.generation)
-                .and_then(|born| born.template(process.slot))
-                .map_or(Outcome::Running, |template| spawning.outcome(template));
             self.subjects.forget(spawning, *token);
-            if let Outcome::Failed(error) = outcome {
-                let failure = failure(&error);
-                process.state = ProcessState::Reaped;
-                if let Some(process) = self.processes.remove(&worker)
-                    && let Some(group) = process.group
-                {
-                    self.remove_group(group);
-                }
-                self.happened(Event::SpawnFailed { worker, failure });
-                return;
-            }
             let pid = process.pid;
-            process.state = ProcessState::Reaped;
             self.happened(Event::Spawned { worker, pid });
         }
         if let Some(process) = self.processes.get_mut(&worker) {

@@ -68,6 +68,15 @@ fn ended(command: &str, files: &[(&str, &str)], text: &str) {
 }
 
 #[test]
+fn a_program_that_cannot_be_run_is_not_called_silent() {
+    let config = "command = ['./server']\nlisten = ['127.0.0.1:0']\nworkers = 2\nprotocol = 'node'";
+    let run = App::with(&newest(), config).file("server", "#!/usr/bin/env node\n").start();
+    assert_eq!(run.ended(), "exit 1");
+    assert!(run.count("could not be started: failed to run ./server: permission denied") > 2);
+    assert_eq!((run.count("not a word came"), run.count("it ended before it listened")), (0, 0));
+}
+
+#[test]
 fn a_script_that_is_not_there_is_named() {
     ended(
         "['node', '--no-warnings', 'dist/server.js']",
