@@ -71,6 +71,21 @@ fn f01_no_kind_of_bad_deploy_touches_the_old_workers() {
 }
 
 #[test]
+fn a_reload_that_fails_where_nobody_was_ready_does_not_say_that_the_old_generation_serves() {
+    let config = format!(
+        "command = ['@WORKER@', '--notify', '--crash-before-ready', '--exit-code', '9']\n{REST}\
+         [restart]\nbackoff = {{ initial = '60s', max = '60s' }}\n"
+    );
+    let run = Stage::new(&config).start();
+    run.said_times(2, "starts its next worker in ");
+    let out = reload(&run);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    assert!(text(&out).contains("; generation 1 stays, without a ready worker"), "{}", text(&out));
+    run.said("; generation 1 stays, without a ready worker");
+    run.stop();
+}
+
+#[test]
 fn a_deadline_passes_also_before_the_supervisor_answers_and_nothing_was_asked_then() {
     let run = ready(&format!("command = ['@WORKER@', '--notify']\n{REST}"));
     run.signal(Signal::SIGSTOP);
