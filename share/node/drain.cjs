@@ -232,9 +232,10 @@ function rememberSessions() {
 }
 
 // GOAWAY: sessions of closed servers take no more streams, and end with their last one. Node 24 and later says so by
-// itself, but not to sessions whose handshake is under way then. A session that has ended waits for its client to close
-// its side, which one that is gone never does.
+// itself, but not to sessions whose handshake is under way then. Before Node 18 it would cut the last stream's end. A
+// session that has ended waits for its client to close its side, which one that is gone never does.
 function sayGoAway(sessions, patienceMs) {
+  if (parseInt(process.versions.node, 10) < 18) return;
   const ends = new WeakMap(); // session → how its socket is closed, and since when it has ended
   const look = () => {
     for (const [session, server] of sessions) {

@@ -1,8 +1,9 @@
 'use strict';
 // HTTP/2 clients, with TLS unless PLAIN. With HOLD one session that has asked and is idle, one that asks nothing, one with
-// a stream under way, and one that begins its TLS when it sees the others go: says "held", and at the end what it heard. Else clients that ask without a pause, and with
-// pauses, on four sessions, each for as long as the server takes streams: says "enough" once WANTED are served, and prints
-// its tally when standard input ends. Streams that the server has not taken (GOAWAY, REFUSED_STREAM) are repeated.
+// a stream under way, and one that begins its TLS when it sees the idle one go: says "held", and at the end what it heard.
+// Else clients that ask without a pause, and with pauses, on four sessions, each for as long as the server takes streams:
+// says "enough" once WANTED are served, and prints its tally when standard input ends. Streams that the server has not
+// taken (GOAWAY, REFUSED_STREAM) are repeated.
 const http2 = require('http2');
 const net = require('net');
 const tls = require('tls');
@@ -19,26 +20,32 @@ const ask = (session, path, end, first = () => {}) => {
     body += data;
   });
   stream.on('end', () => (whole = true));
-  // A stream that is cut without an error has an end as well.
-  stream.on('error', () => {}).on('close', () => end(stream.rstCode, whole && body.endsWith('\n') ? body : null));
+  // A stream that is cut without an error has an end as well, but a code.
+  const isWhole = () => whole && stream.rstCode === 0 && body.endsWith('\n');
+  stream.on('error', () => {}).on('close', () => end(stream.rstCode, isWhole() ? body : null));
 };
 
 function hold() {
+  // Connected before the others, so the server has it when it answers those. Without TLS it is a session from the start.
+  const late = net.connect(PORT, 'localhost', () => holdAll(late));
+}
+
+function holdAll(late) {
   const heard = {};
   const away = (session, name) => {
     session.on('goaway', (code, last) => (heard[name] = { code, last })).on('error', (error) => (heard.error = String(error)));
     return new Promise((resolve) => session.on('close', resolve));
   };
-  const [idle, silent, streaming] = [open(), open(), open()];
-  const late = net.connect(PORT, 'localhost');
-  const secured = () => (PLAIN ? late : tls.connect({ socket: late, ALPNProtocols: ['h2'], rejectUnauthorized: false }));
-  const begun = new Promise((resolve) => idle.on('close', resolve)).then(() => {
+  const begin = () => {
+    const secured = () => (PLAIN ? late : tls.connect({ socket: late, ALPNProtocols: ['h2'], rejectUnauthorized: false }));
     const session = http2.connect(`${PLAIN ? 'http' : 'https'}://localhost`, { createConnection: secured });
     return away(session, 'late');
-  });
-  const closed = [begun, away(idle, 'idle'), away(silent, 'silent'), away(streaming, 'streaming')];
+  };
+  const [idle, silent, streaming] = [open(), open(), open()];
+  const idleIsClosed = away(idle, 'idle');
+  const closed = [idleIsClosed, away(silent, 'silent'), away(streaming, 'streaming')];
+  closed.push(PLAIN ? begin() : idleIsClosed.then(begin));
   Promise.all([
-    new Promise((resolve) => late.on('connect', resolve)),
     new Promise((resolve) => ask(idle, '/fast', resolve)),
     new Promise((resolve) => silent.ping(resolve)),
     new Promise((resolve) => {
