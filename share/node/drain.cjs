@@ -42,7 +42,7 @@ if (cluster.isWorker) {
     keepIdleOnClose([http.Server, https.Server]);
     sayCloseIn(http.ServerResponse.prototype);
     const closed = letCloseTwice(require('net').Server.prototype);
-    sayGoAway(sessions, allowedMs / 4);
+    sayGoAway(sessions, () => allowedMs / 4);
     disconnectAfter(closed);
     const patienceMs = (server) => (wishedMs ? Number(wishedMs) : Math.min(allowedMs, promisedMs(server)));
     const quietFor = quietConnections(closed);
@@ -245,7 +245,7 @@ function sayGoAway(sessions, patienceMs) {
       const end = ends.get(session);
       if (!session.destroyed || !end) continue;
       if (!end.at) end.at = now();
-      if (now() - end.at > Math.max(1000, patienceMs)) end.closeSocket();
+      if (now() - end.at > Math.max(1000, patienceMs())) end.closeSocket();
     }
   };
   look();
