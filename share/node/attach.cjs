@@ -99,6 +99,8 @@ if (given && require('worker_threads').isMainThread && process.argv[1]) {
 // `NODE_OPTIONS=--inspect` is for the worker, which cannot have the port while its launcher has it. Gives the way to
 // take it back.
 function lendInspector() {
+  // A debugger that Node has waited for must not lose it.
+  if (/--inspect-(brk|wait)/.test([process.env.NODE_OPTIONS, ...process.execArgv].join(' '))) return () => {};
   let inspector;
   let at;
   try {

@@ -49,7 +49,7 @@ if (cluster.isWorker) {
     const look = () => {
       const quiet = quietFor();
       const due = [...quiet.keys()].filter((socket) => quiet.get(socket) >= patienceMs(socket.server));
-      closeOneByOne(due, allowedMs / 4, () => setTimeout(look, LOOK_MS).unref());
+      closeOneByOne(due, () => allowedMs / 4, () => setTimeout(look, LOOK_MS).unref());
     };
     look();
   };
@@ -278,12 +278,13 @@ function now() {
 // another turn, in which a request may come. A loop that is never calm is waited for, for a second at least. At
 // last `then` is called.
 function closeOneByOne(sockets, patienceMs, then) {
+  if (sockets.length === 0) return then();
   const read = new Map(sockets.map((socket) => [socket, socket.bytesRead]));
-  const patient = now() + Math.max(1000, patienceMs);
+  const begun = now();
   let turn = now();
   const step = () => {
     const calm = now() - turn < 0.25;
-    if (calm || now() > patient) {
+    if (calm || now() - begun > Math.max(1000, patienceMs())) {
       const socket = sockets.pop();
       if (!socket) return then();
       if (!isBusy(socket) && socket.bytesRead === read.get(socket)) socket.destroy();

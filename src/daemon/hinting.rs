@@ -158,7 +158,10 @@ fn cannot_run(plan: &Plan) -> Option<String> {
         };
         // Node looks from where the file really is.
         let real = std::fs::canonicalize(found).ok();
-        from = real.as_deref().and_then(Path::parent).unwrap_or(&directory).to_owned();
+        let real = real.as_deref();
+        // A folder is a script, too (`node .`).
+        let place = if real.is_some_and(Path::is_dir) { real } else { real.and_then(Path::parent) };
+        from = place.unwrap_or(&directory).to_owned();
     }
     let package = from.ancestors().find(|above| above.join("package.json").exists())?;
     let installed =

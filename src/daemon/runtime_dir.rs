@@ -6,7 +6,7 @@
 //! 2. `/run/ganger/NAME`: for root, or when it is there already;
 //! 3. `$XDG_RUNTIME_DIR/ganger/NAME`: for everybody else, and alone for `--user`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -83,13 +83,6 @@ impl Surroundings {
 #[must_use]
 pub fn runtime_dir(app: &AppName, user_mode: bool) -> Option<PathBuf> {
     Surroundings::of_this_process(user_mode).runtime_dir(app, Path::is_dir)
-}
-
-/// The service manager made this directory for us (`RuntimeDirectory=`, systemd.exec(5)).
-#[must_use]
-pub fn is_the_managers(directory: &Path) -> bool {
-    let list = std::env::var_os("RUNTIME_DIRECTORY").unwrap_or_default();
-    list.as_bytes().split(|byte| *byte == b':').any(|path| Path::new(OsStr::from_bytes(path)) == directory)
 }
 
 /// The supervisor that answers on the private socket at `path`, by its pid: 0 when that cannot be seen from here;

@@ -114,7 +114,7 @@ async fn serve(
     out: &mut Notifier,
 ) -> Result<(), Fatal> {
     let runtime_directory = RuntimeDirectory::make(request, plan)?;
-    let directory = &runtime_directory.0;
+    let directory = &runtime_directory.path;
     let private = directory.join(PRIVATE_SOCKET);
     // Before anything is made there: what stands there is the other one's.
     if let Some(pid) = runtime_dir::who_serves(&private) {
@@ -195,24 +195,37 @@ fn runs_already(request: &RunRequest, plan: &Plan, pid: u32) -> Fatal {
 }
 
 /// The app's runtime directory; a temporary one where there is no better place.
-struct RuntimeDirectory(PathBuf);
+struct RuntimeDirectory {
+    path: PathBuf,
+    /// It was not there before.
+    made: bool,
+}
 
 impl RuntimeDirectory {
     fn make(request: &RunRequest, plan: &Plan) -> Result<Self, Fatal> {
         let path = runtime_dir::runtime_dir(&plan.app, request.user_mode).unwrap_or_else(|| {
             std::env::temp_dir().join(format!("ganger-{}", users::own_uid())).join(plan.app.as_str())
         });
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(&path);
-        made.map_err(|error| Fatal::Setup(format!("failed to make {}: {error}", path.display())))?;
-        Ok(Self(path))
+        let failed = |error| Fatal::Setup(format!("failed to make {}: {error}", path.display()));
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o755);
+        if let Some(parent) = path.parent() {
+            builder.recursive(true).create(parent).map_err(failed)?;
+        }
+        let made = match builder.recursive(false).create(&path) {
+            Ok(()) => true,
+            Err(_) if path.is_dir() => false,
+            Err(error) => return Err(failed(error)),
+        };
+        Ok(Self { path, made })
     }
 }
 
 impl Drop for RuntimeDirectory {
     fn drop(&mut self) {
-        // What the service manager made, it removes; what is in use, or was put there by somebody else, is not empty.
-        if !runtime_dir::is_the_managers(&self.0) {
-            let _ = std::fs::remove_dir(&self.0);
+        // What somebody else made is theirs; what is in use is not empty.
+        if self.made {
+            let _ = std::fs::remove_dir(&self.path);
         }
     }
 }

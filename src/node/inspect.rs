@@ -3,7 +3,7 @@
 //! Node's to complain of.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// Where Node's inspector listens when nothing else is said.
 const PORT: u16 = 9229;
@@ -50,7 +50,9 @@ impl Inspector {
             None if address.chars().all(|letter| letter.is_ascii_digit()) => ("", address),
             None => (address, ""),
         };
-        if !host.is_empty() {
+        // Of anything else Node itself complains; said again by ganger it could break NODE_OPTIONS.
+        let is_plain = host.chars().all(|letter| letter.is_ascii_alphanumeric() || ".:[]-_".contains(letter));
+        if !host.is_empty() && is_plain {
             host.clone_into(&mut self.host);
         }
         self.port = port.parse().unwrap_or(self.port);
@@ -92,6 +94,28 @@ pub(super) fn without_ports(options: impl Iterator<Item = OsString>) -> Vec<OsSt
     kept
 }
 
+/// The words of `NODE_OPTIONS` as Node splits it (node(1)): at spaces, but for those between double quotes, where a
+/// backslash takes the next character as it is.
+pub(super) fn words_of(options: &OsStr) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quoted) = (None::<String>, false);
+    let text = options.to_string_lossy();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ' ' if !quoted => words.extend(word.take()),
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            '\\' if quoted => word.get_or_insert_default().extend(letters.next()),
+            letter => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
 /// Name and value of an option.
 fn parts(option: &str) -> (&str, Option<&str>) {
     option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)))
@@ -122,6 +146,21 @@ mod tests {
             assert_eq!(inspector.option(inspector.port), format!("--inspect-port={place}"), "{options}");
         }
         assert_eq!(asked_for("--no-warnings --inspect-publish-uid=http"), None);
+        let odd = asked_for("--inspect=\"127.0.0.1:9300").unwrap();
+        assert_eq!(odd.option(9300), "--inspect-port=127.0.0.1:9300", "no open quote");
+    }
+
+    #[test]
+    fn node_options_are_split_as_node_splits_them() {
+        for (options, words) in [
+            ("  --a   --b=c ", &["--a", "--b=c"][..]),
+            (r#"--inspect="127.0.0.1:9300" "--title=a b""#, &["--inspect=127.0.0.1:9300", "--title=a b"]),
+            (r#"--require "a \"b\\" c\d"#, &["--require", r#"a "b\"#, r"c\d"]),
+            (r#""" x"#, &["", "x"]),
+            ("", &[]),
+        ] {
+            assert_eq!(words_of(OsStr::new(options)), words, "{options}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub const ATTACH_FD: i32 = 100;
 pub const REMOVED: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NODE_CLUSTER_SCHED_POLICY"];
 
 /// Options of Node whose value may be the next word, as far as people start servers with them.
-const VALUED: [&str; 14] = [
+pub(super) const VALUED: [&str; 14] = [
     "-r",
     "--require",
     "--import",
@@ -253,9 +253,8 @@ fn node(mut launch: Launch, setting: &Setting<'_>) -> Result<Launch, LaunchError
     if options == arguments.len() {
         return Err(LaunchError::NoScript);
     }
-    let by_environment = launch.node_options.to_string_lossy();
-    let asking = by_environment.split_whitespace().chain(own.iter().map(String::as_str));
-    launch.inspector = Inspector::asked_for(asking);
+    let by_environment = inspect::words_of(&launch.node_options);
+    launch.inspector = Inspector::asked_for(by_environment.iter().chain(own).map(String::as_str));
     let given = std::mem::take(&mut launch.argv);
     let mut given = given.into_iter();
     launch.argv.extend(given.next());
@@ -314,10 +313,10 @@ fn by_environment(mut launch: Launch, setting: &Setting<'_>) -> Launch {
             format!("--require \"{quoted}\"")
         })
     };
-    // Whether the app will be told to have an inspector is not to be seen from here.
-    launch.inspector = Some(
-        Inspector::asked_for(launch.node_options.to_string_lossy().split_whitespace()).unwrap_or_default(),
-    );
+    // What a script says of an inspector is not to be seen from here.
+    let by_environment = inspect::words_of(&launch.node_options);
+    launch.inspector = Inspector::asked_for(by_environment.iter().map(String::as_str))
+        .or_else(|| words(&launch).concat().contains("--inspect").then(Inspector::default));
     let attach = setting.attach.and_then(option);
     launch.attach = attach.is_some();
     if launch.attach {

@@ -5,48 +5,47 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::Path;
 
-/// Options of Node that take their value as a word of its own.
-const VALUED: [&str; 10] = [
-    "-r",
-    "--require",
-    "--import",
-    "--loader",
-    "--experimental-loader",
-    "-C",
-    "--conditions",
-    "--env-file",
-    "--env-file-if-exists",
-    "--title",
-];
+use super::inspect::words_of;
+use super::launch::VALUED;
+
+/// Options of Node that take no value, or none as a word of its own; by how they begin.
+const FLAGS: [&str; 4] = ["--no-", "--inspect", "--enable-source-maps", "--experimental-strip-types"];
 /// Node runs nothing of the app before a debugger has come.
 const WAITING: [&str; 2] = ["--inspect-brk", "--inspect-wait"];
 
 /// The option that lets Node wait for a debugger before it runs anything, if there is one.
 #[must_use]
 pub fn waits_for_debugger(argv: &[OsString], node_options: Option<&OsStr>) -> Option<&'static str> {
-    let node_options = node_options.unwrap_or_default().to_string_lossy();
-    let own = argv.iter().map(|word| word.to_string_lossy());
-    let words = own.chain(node_options.split_whitespace().map(Into::into));
+    let own = argv.iter().map(|word| word.to_string_lossy().into_owned());
+    let words = own.chain(words_of(node_options.unwrap_or_default()));
     let mut names = words.map(|word| word.split('=').next().unwrap_or_default().to_owned());
     names.find_map(|name| WAITING.into_iter().find(|option| *option == name))
 }
 
-/// The file that a plain `node` command runs.
+/// The file that a plain `node` command runs, where that is sure: the word after an option that ganger does not know
+/// may be its value.
 #[must_use]
 pub fn script(argv: &[OsString]) -> Option<&Path> {
-    let is_node = |word: &OsString| {
-        let name = Path::new(word).file_name();
-        name.is_some_and(|name| name == "node" || name == "nodejs")
-    };
-    let mut words = argv.iter().skip_while(|word| !is_node(word)).skip(1);
+    let name = |word: &OsString| Path::new(word).file_name().map(OsStr::to_owned);
+    let mut words = argv.iter().peekable();
+    if words.next_if(|word| name(word).is_some_and(|name| name == "env")).is_some() {
+        while words.next_if(|word| word.to_string_lossy().contains('=')).is_some() {}
+    }
+    words.next_if(|word| name(word).is_some_and(|name| name == "node" || name == "nodejs"))?;
+    let mut sure = true;
     loop {
         let word = words.next()?;
         match word.to_str() {
             Some("--") => return words.next().map(Path::new),
-            Some(option) if VALUED.contains(&option) => drop(words.next()),
+            Some(option) if VALUED.contains(&option) => {
+                words.next();
+                sure = true;
+            }
             Some("--run") => return None,
-            Some(option) if option.starts_with('-') => {}
-            Some(_) | None => return Some(Path::new(word)),
+            Some(option) if option.starts_with('-') => {
+                sure = option.contains('=') || FLAGS.iter().any(|flag| option.starts_with(flag));
+            }
+            Some(_) | None => return sure.then_some(Path::new(word)),
         }
     }
 }
@@ -166,6 +165,8 @@ mod tests {
             ("node --run start", None),
             ("node --import tsx", None),
             ("npm start", None),
+            ("node --dns-result-order ipv4first server.js", None),
+            ("env -C /srv node server.js", None),
         ] {
             assert_eq!(script(&argv(line)), expected.map(Path::new), "{line}");
         }

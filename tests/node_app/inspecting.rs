@@ -62,10 +62,11 @@ fn each_worker_of_a_new_generation_has_an_inspector() {
 
 #[test]
 fn node_options_name_the_port_as_well() {
-    let base = base();
-    let app =
-        App::new(&newest(), SERVER).configured(&format!("env.NODE_OPTIONS = '--inspect=127.0.0.1:{base}'"));
-    reloads(app, base);
+    for quote in ["", "\""] {
+        let base = base();
+        let options = format!("env.NODE_OPTIONS = '--inspect={quote}127.0.0.1:{base}{quote}'");
+        reloads(App::new(&newest(), SERVER).configured(&options), base);
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn every_signal_that_means_stop_ends_in_order() {
 }
 
 #[test]
-fn a_run_in_the_foreground_takes_its_runtime_directory_away_and_the_managers_stays() {
+fn a_run_in_the_foreground_takes_the_runtime_directory_away_that_it_made_and_no_other() {
     let foreground = |config: &str| {
         let stage = Stage::new(config).args(&["--user"]).env("XDG_RUNTIME_DIR", "@DIR@/xdg");
         stage.wrapped(&["env", "-u", "RUNTIME_DIRECTORY"]).start()
@@ -43,9 +43,12 @@ fn a_run_in_the_foreground_takes_its_runtime_directory_away_and_the_managers_sta
     assert_eq!(failed.ended(), "exit 1");
     assert!(!failed.path("xdg/ganger/app").exists());
 
-    let managed = ready(WORKERS);
-    managed.stop();
-    assert!(managed.path("ganger/app").exists());
+    let stage = Stage::new(WORKERS).args(&["--user"]).env("XDG_RUNTIME_DIR", "@DIR@/xdg");
+    std::fs::create_dir_all(stage.path("xdg/ganger/app")).unwrap();
+    let run = stage.wrapped(&["env", "-u", "RUNTIME_DIRECTORY"]).start();
+    run.said("info: ready");
+    run.stop();
+    assert!(run.path("xdg/ganger/app").exists(), "it was there before");
 }
 
 #[test]
